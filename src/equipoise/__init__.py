@@ -1,0 +1,1 @@
+"""equipoise: safe reinforcement learning by gradient manipulation."""

@@ -1,0 +1,65 @@
+"""Slack: the band around a limit in which PCRPO seeks a balance."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from equipoise.algorithms.settings import require, settings
+from equipoise.problem import Estimate
+
+Schedule = Literal["constant", "linear", "exponential", "calibrated"]
+"""How the band changes over training."""
+
+Unit = Literal["cost", "fraction"]
+"""Whether bounds are episode costs or fractions of the limit."""
+
+
+@settings
+class Slack:
+    """The band [b + h⁻, b + h⁺] around a limit b.
+
+    With `schedule` calibrated, h⁻ = −t·SE with t the 95 % quantile of Student's t: reward mode then needs evidence
+    that the policy is inside the limit, not luck; `low`, `unit` and `decay` are not used, and h⁺ is `high`.
+    """
+
+    schedule: Schedule = "calibrated"
+    """calibrated: h⁻ from the standard error of Ĵ; constant; linear: both bounds shrink to 0 at the end of training;
+    exponential: they shrink by `decay` e-folds."""
+    low: float = -0.1
+    """h⁻, at or below which distance from the limit the reward alone is improved."""
+    high: float = 0.0
+    """h⁺, above which distance from the limit safety alone is improved. Above 0, training may rest above the limit."""
+    unit: Unit = "fraction"
+    """Unit of both bounds: fractions of the limit, or episode costs."""
+    decay: float = 5.0
+    """How many e-folds an exponential schedule shrinks over training."""
+    warm_up: float = 0.0
+    """Share of training, from its start, in which the reward alone counts."""
+
+    def check(self) -> None:
+        """Raise `UsageError` naming the first value that is not allowed."""
+        if self.schedule != "calibrated":
+            require(
+                self.low <= self.high,
+                f"the slack's low bound h⁻ = {self.low} is above its high bound h⁺ = {self.high}; "
+                "allowed: low ≤ high",
+            )
+        require(0 <= self.warm_up <= 1, f"warm_up is {self.warm_up}; allowed: from 0 to 1")
+        require(self.decay >= 0, f"decay is {self.decay}; allowed: 0 or more")
+
+    def bounds(
+        self, estimate: Estimate, limits: Float[Array, " K"], progress: Float[Array, ""]
+    ) -> tuple[Float[Array, " K"], Float[Array, " K"]]:
+        """Return h⁻ and h⁺ of every constraint in units of the episode cost, with h⁻ ≤ h⁺."""
+        unit = limits if self.unit == "fraction" else jnp.ones_like(limits)
+        if self.schedule == "calibrated":
+            high = self.high * unit
+            return jnp.minimum(-estimate.t95 * estimate.cost_se, high), high
+        if self.schedule == "linear":
+            unit = unit * (1 - progress)
+        elif self.schedule == "exponential":
+            unit = unit * jnp.exp(-self.decay * progress)
+        return self.low * unit, self.high * unit

@@ -1,0 +1,1 @@
+"""Gradient manipulation: conflict measures, metrics, and combinations that harm no objective."""

@@ -1,0 +1,80 @@
+"""PCRPO's projection of conflicting gradients (Gu et al., AAAI 2024, §4), for any number of objectives.
+
+For two objectives in conflict each gradient is projected on the normal plane of the other,
+
+    g_r⁺ = g_r − (⟨g_r, g_c⟩/⟨g_c, g_c⟩) g_c,     g_c⁺ = g_c − (⟨g_c, g_r⟩/⟨g_r, g_r⟩) g_r,
+
+and d = x_r g_r⁺ + x_c g_c⁺. That is the projection of each gradient on the cone of directions that harm none of them,
+{d : ⟨d, gⱼ⟩ ≥ 0 for all j}, which is how it extends to more (UPGrad: Quinton & Rey 2024, arXiv 2406.16232, eq. 5).
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+MOST_OBJECTIVES = 8
+"""The projection tries every set of binding objectives, 2^m of them."""
+
+
+class Combination(NamedTuple):
+    """A direction d = Σ wᵢeᵢ that harms none of the objectives it was made from."""
+
+    weights: Float[Array, " m"]
+    """wᵢ; all zero when the objectives have no common direction of ascent."""
+    freedom: Float[Array, ""]
+    """The largest ‖gᵢ⁺‖²/‖gᵢ‖²: how much of an objective survives its projection. sin²φ for two in conflict, 1
+    without conflict, 0 when no direction improves any objective without harming another (Pareto stationary)."""
+
+
+def combine(
+    gram: Float[Array, "m m"], preference: Float[Array, " m"], wanted: Bool[Array, " m"]
+) -> Combination:
+    """Project each wanted objective on the cone that harms no wanted one, and sum them with weights `preference`.
+
+    `gram` holds the inner products of the objectives' vectors in any metric; the result is in their coordinates.
+    Objectives that are not `wanted`, and those whose vector vanishes, take no part.
+    """
+    length = jnp.diagonal(gram)
+    wanted = wanted & (length > 0)
+    projected = project(gram, wanted)
+    survives = jnp.einsum("ij,jk,ik->i", projected, gram, projected) / jnp.where(length > 0, length, 1.0)
+    return Combination(
+        weights=(jnp.where(wanted, preference, 0.0) @ projected),
+        freedom=jnp.clip(jnp.max(jnp.where(wanted, survives, 0.0)), 0.0, 1.0),
+    )
+
+
+def project(gram: Float[Array, "m m"], wanted: Bool[Array, " m"]) -> Float[Array, "m m"]:
+    """Return coordinates of every gᵢ⁺, one row an objective: the nearest point to gᵢ that harms no wanted objective.
+
+    gᵢ⁺ = gᵢ + Σ zⱼgⱼ with z ≥ 0, y = ⟨gᵢ⁺, gⱼ⟩ ≥ 0 and zᵀy = 0. With few objectives the exact way is to try every set
+    of binding ones, solve for its z, and keep the set that breaks z ≥ 0, y ≥ 0 least (not at all, up to rounding).
+    """
+    m = len(wanted)
+    if m > MOST_OBJECTIVES:
+        raise ValueError(f"{m} objectives; the projection handles at most {MOST_OBJECTIVES}")
+    sets = jnp.asarray(list(itertools.product([False, True], repeat=m)))
+    identity = jnp.eye(m, dtype=gram.dtype)
+    tiny = jnp.finfo(gram.dtype).eps
+
+    def multipliers(binding: Bool[Array, " m"]) -> tuple[Array, Array]:
+        both = binding & binding[:, None]
+        # Cramped sets (nearly dependent gradients) are made solvable by a ridge of rounding size.
+        system = jnp.where(both, gram, 0.0) + jnp.where(
+            identity > 0, jnp.where(binding, tiny * jnp.diagonal(gram), 1.0), 0.0
+        )
+        z = jnp.where(binding, jnp.linalg.solve(system, jnp.where(binding, -gram, 0.0).T).T, 0.0)
+        y = (identity + z) @ gram
+        broken = jnp.maximum(jnp.where(binding, -z, 0.0), jnp.where(wanted & ~binding, -y, 0.0)).max(-1)
+        broken = jnp.where(jnp.isfinite(z).all(-1), jnp.maximum(broken, 0.0), jnp.inf)
+        return z, jnp.where((binding & ~wanted).any(), jnp.inf, broken)
+
+    z, broken = jax.vmap(multipliers)(sets)
+    best = jnp.argmin(broken, axis=0)
+    return identity + z[best, np.arange(m)]

@@ -1,0 +1,1 @@
+"""The mathematics of the learner, stateless: advantages, Gaussians, natural gradients, normalisation."""

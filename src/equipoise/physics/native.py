@@ -1,0 +1,129 @@
+"""Tasks stepped by `mujoco.batch.Batch`: many simulations on a C++ thread pool, no Python loop over them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import gymnasium
+import mujoco
+import mujoco.batch
+import numpy as np
+from jaxtyping import Float
+
+from equipoise.errors import UsageError
+from equipoise.physics.simulator import Transition
+from equipoise.problem import Problem
+from equipoise.tasks import State, Task
+
+
+def load_model(task: type[Task]) -> mujoco.MjModel:
+    """Load the task's MJCF model from the Gymnasium wheel, with MuJoCo's silent reset of bad states switched off."""
+    assets = Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets"
+    model = mujoco.MjModel.from_xml_path(str(assets / task.model))
+    model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET
+    return model
+
+
+def problem_of(task: type[Task], model: mujoco.MjModel) -> Problem:
+    """Describe `task` as the learner sees it."""
+    return Problem(
+        id=task.id,
+        observation_size=task.observation_size,
+        action_size=model.nu,
+        horizon=task.horizon,
+        cost_names=task.cost_names,
+        limits=task.limits(),
+    )
+
+
+class NativePhysics:
+    """A `Simulator` of `slots` simulations of `task` on `threads` threads (0: all cores).
+
+    Results do not depend on the number of threads. A simulation that diverges (NaN, MuJoCo warning or error) is
+    reported in `Transition.diverged` and disturbs no other.
+    """
+
+    def __init__(self, task: type[Task], slots: int, threads: int = 0) -> None:
+        self.model = load_model(task)
+        self.problem = problem_of(task, self.model)
+        self.slots = slots
+        self.task = task(dt=task.frame_skip * self.model.opt.timestep)
+        self._batch = mujoco.batch.Batch(self.model, slots, threads)
+        self._qpos = self._batch.bind("qpos")
+        self._qvel = self._batch.bind("qvel")
+        self._control = self._batch.bind("ctrl")
+        self._warmstart = self._batch.bind("qacc_warmstart")
+        self._warnings = self._batch.warning[..., 1]
+        self._frame_skip = task.frame_skip
+        self._initial = mujoco.MjData(self.model)
+        self._batch.forward()
+
+    @property
+    def state(self) -> State:
+        """A copy of every slot's state."""
+        return State(qpos=self._qpos.copy(), qvel=self._qvel.copy())
+
+    def set_state(
+        self,
+        qpos: Float[np.ndarray, "n nq"],
+        qvel: Float[np.ndarray, "n nv"],
+        slots: Sequence[int] | None = None,
+    ) -> None:
+        """Put `slots` (default: all) into the given states: writes them, clears the warm start, and forwards."""
+        rows = list(range(self.slots) if slots is None else slots)
+        for name, value, size in (("qpos", qpos, self.model.nq), ("qvel", qvel, self.model.nv)):
+            if np.shape(value) != (len(rows), size):
+                raise UsageError(f"{name} has shape {np.shape(value)}; allowed: {(len(rows), size)}")
+            if not np.isfinite(value).all():
+                raise UsageError(f"{name} holds {_first_not_finite(value)}; allowed: finite numbers")
+        self._batch.reset(rows, stage=mujoco.mjtStage.mjSTAGE_NONE)
+        self._qpos[rows], self._qvel[rows], self._warmstart[rows] = qpos, qvel, 0.0
+        self._batch.forward(rows)
+
+    def reset(
+        self, slots: Sequence[int], randoms: Sequence[np.random.Generator]
+    ) -> Float[np.ndarray, "n obs"]:
+        """Start a new episode in each of `slots`, drawn by the task from that slot's own `randoms`."""
+        starts = [self.task.reset(self._initial.qpos, self._initial.qvel, random) for random in randoms]
+        qpos, qvel = (np.stack(part) for part in zip(*starts, strict=True))
+        self.set_state(qpos, qvel, slots)
+        return self.task.observation(State(qpos, qvel))
+
+    def step(self, action: Float[np.ndarray, "N act"]) -> Transition:
+        """Step every slot by `frame_skip` substeps under `action`, which MuJoCo clamps but the cost does not."""
+        if action.shape != self._control.shape:
+            raise UsageError(f"the action has shape {action.shape}; allowed: {self._control.shape}")
+        if not np.isfinite(action).all():
+            raise UsageError(f"the action holds {_first_not_finite(action)}; allowed: finite numbers")
+        action = np.asarray(action, np.float64)
+        before = self.state
+        self._control[:] = action
+        failed: Sequence[int] = ()
+        try:
+            self._batch.step(nstep=self._frame_skip)
+        except mujoco.batch.SimulationError as error:
+            failed = error.ids
+        after = State(self._qpos, self._qvel)
+        diverged = ~(np.isfinite(self._qpos).all(-1) & np.isfinite(self._qvel).all(-1))
+        if self._warnings.any():
+            diverged |= self._warnings.any(-1)
+        if len(failed):
+            diverged[failed] = True
+        return Transition(
+            observation=self.task.observation(after),
+            reward=self.task.reward(before, action, after),
+            cost=self.task.cost(before, action, after),
+            terminated=self.task.terminated(after) & ~diverged,
+            truncated=np.zeros(self.slots, bool),
+            diverged=diverged,
+        )
+
+    def close(self) -> None:
+        """Release nothing: MuJoCo frees the batch with the object."""
+
+
+def _first_not_finite(value: Float[np.ndarray, "..."]) -> str:
+    """Name the first entry of `value` that is not finite."""
+    where = np.argwhere(~np.isfinite(value))[0]
+    return f"{np.asarray(value)[tuple(where)]} at {[int(i) for i in where]}"

@@ -1,0 +1,111 @@
+"""The vocabulary that every room shares: what a problem is, what a rollout returns, what was estimated from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+from scipy import stats
+
+from equipoise.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A constrained problem as the learner sees it: maximise the return subject to K limits on episode costs."""
+
+    id: str
+    """Task id, for messages and files."""
+    observation_size: int
+    """Length of an observation."""
+    action_size: int
+    """Length of an action."""
+    horizon: int
+    """H, the steps after which an episode is truncated."""
+    cost_names: tuple[str, ...]
+    """One name for each of the K constraints."""
+    limits: tuple[float, ...] | None
+    """Default limits b_k on the mean episode cost (undiscounted); None where the user has to give them."""
+
+
+def check_limits(problem: Problem, limits: tuple[float, ...]) -> None:
+    """Raise `UsageError` unless `limits` holds one finite number ≥ 0 for each constraint of `problem`."""
+    if len(limits) != len(problem.cost_names):
+        raise UsageError(
+            f"{problem.id} has {len(problem.cost_names)} constraint(s) ({', '.join(problem.cost_names)}) but "
+            f"{len(limits)} limit(s) were given; give {len(problem.cost_names)}"
+        )
+    for name, limit in zip(problem.cost_names, limits, strict=True):
+        if not (np.isfinite(limit) and limit >= 0):
+            raise UsageError(f"the limit on {name} is {limit}; allowed: a finite number ≥ 0")
+
+
+class Estimate(NamedTuple):
+    """Ĵ: what an iteration's whole episodes say about reward and costs (undiscounted sums over an episode).
+
+    Costs hold one entry a constraint. All are means over exactly the episodes whose start left at least H steps.
+    """
+
+    reward: Float[np.ndarray, ""]
+    """Ĵ_r, the mean episode return."""
+    reward_se: Float[np.ndarray, ""]
+    """Its standard error, sd/√n with ddof 1."""
+    cost: Float[np.ndarray, " K"]
+    """Ĵ_k, the mean episode costs."""
+    cost_se: Float[np.ndarray, " K"]
+    """SE_k, their standard errors."""
+    episodes: Int[np.ndarray, ""]
+    """n, the number of episodes counted."""
+    length: Float[np.ndarray, ""]
+    """Their mean length in steps."""
+    t95: Float[np.ndarray, ""]
+    """The 95 % quantile of Student's t with n − 1 degrees of freedom."""
+
+
+def estimate(
+    returns: Float[np.ndarray, " n"], costs: Float[np.ndarray, "n K"], lengths: Int[np.ndarray, " n"]
+) -> Estimate:
+    """Estimate Ĵ and its standard errors from `n` episodes' sums; `UsageError` if n < 2."""
+    n = len(returns)
+    if n < 2:
+        raise UsageError(
+            f"{n} whole episode(s) left to estimate the episode cost from; at least 2 are needed "
+            "(more slots, more episodes a slot, or a simulation that diverges less)"
+        )
+    return Estimate(
+        reward=np.asarray(returns.mean(), np.float64),
+        reward_se=np.asarray(returns.std(ddof=1) / np.sqrt(n), np.float64),
+        cost=costs.mean(0),
+        cost_se=costs.std(0, ddof=1) / np.sqrt(n),
+        episodes=np.asarray(n, np.int32),
+        length=np.asarray(lengths.mean(), np.float64),
+        t95=np.asarray(stats.t.ppf(0.95, n - 1), np.float64),
+    )
+
+
+class Batch(NamedTuple):
+    """One iteration's rollout of N slots × T steps: everything an algorithm learns from.
+
+    Arrays are NumPy when the rollout fills them and JAX inside the compiled update. Time runs along the first axis.
+    """
+
+    observation: Float[np.ndarray | Array, "T N obs"]
+    """What the policy saw, not normalised."""
+    action: Float[np.ndarray | Array, "T N act"]
+    """What it did, before any simulator clamps it."""
+    reward: Float[np.ndarray | Array, "T N"]
+    """r(s, a, s′)."""
+    cost: Float[np.ndarray | Array, "T N K"]
+    """c_k(s, a, s′) ≥ 0 … one column a constraint."""
+    next_observation: Float[np.ndarray | Array, "T N obs"]
+    """What the step led to, before any reset."""
+    terminated: Bool[np.ndarray | Array, "T N"]
+    """The episode ended for good: nothing follows, nothing is bootstrapped."""
+    done: Bool[np.ndarray | Array, "T N"]
+    """The episode ended or was cut: what follows in the slot is another episode."""
+    valid: Bool[np.ndarray | Array, "T N"]
+    """False for the step in which a simulation diverged; it counts in nothing."""
+    estimate: Estimate
+    """Ĵ_r and Ĵ_k with their standard errors."""

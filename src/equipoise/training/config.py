@@ -1,0 +1,172 @@
+"""A run's configuration: what the command line, the Python API and `config.json` all say."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+import typing
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from equipoise.algorithms import ALGORITHMS, PCRPO, Handler
+from equipoise.environments.foreign import EnvFactory, ForeignEnvironments, gymnasium_factory
+from equipoise.errors import UsageError, unknown
+from equipoise.physics import NativePhysics, Simulator
+from equipoise.problem import Problem, check_limits
+from equipoise.tasks import TASKS, find_task
+
+FORMAT = 1
+"""Version of `config.json` and of checkpoints; raised when a change makes older ones unreadable."""
+
+VERSION = metadata.version("equipoise")
+"""The library's version."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that decides a run, but the number of physics threads, which decides nothing."""
+
+    task: Annotated[str, tyro.conf.Positional]
+    """A task of the library (`equipoise tasks`), or the id of any Gymnasium environment whose info has a cost, as
+    MODULE:ID if it has to be imported first."""
+    algorithm: Annotated[Handler, tyro.conf.arg(name="")] = field(default_factory=PCRPO)
+    """The algorithm's settings."""
+    total_steps: int = 1_000_000
+    """Environment steps to train for, rounded up to whole iterations."""
+    seed: int = 0
+    """Decides every random number of the run."""
+    limits: tuple[float, ...] = ()
+    """Limit on the mean episode cost, one a constraint; by default the task's own."""
+    limits_per_step: tuple[float, ...] = ()
+    """The same as mean cost per step of a full episode, instead of `limits`."""
+    slots: int = 20
+    """Environments stepped side by side."""
+    steps_per_iteration: int = 20_000
+    """Steps between updates, over all slots: a whole number of episodes in each slot."""
+    cost_names: tuple[str, ...] = ()
+    """For an environment that is not of this library: the keys of its costs in `info` (default: cost)."""
+    horizon: int | None = None
+    """For an environment that is not of this library: steps of a full episode, where it does not say."""
+
+    @property
+    def iterations(self) -> int:
+        """Number of updates."""
+        return -(-self.total_steps // self.steps_per_iteration)
+
+    @property
+    def algorithm_name(self) -> str:
+        """The algorithm's name in the registry."""
+        return next(name for name, kind in ALGORITHMS.items() if type(self.algorithm) is kind)
+
+    def check(self, problem: Problem) -> None:
+        """Raise `UsageError` naming the first thing that is not allowed for `problem`."""
+        if self.slots < 2:
+            raise UsageError(f"slots is {self.slots}; allowed: 2 or more")
+        if self.seed < 0:
+            raise UsageError(f"seed is {self.seed}; allowed: 0 or more")
+        whole = self.slots * problem.horizon
+        if self.steps_per_iteration < whole or self.steps_per_iteration % whole:
+            nearest = max(1, round(self.steps_per_iteration / whole)) * whole
+            raise UsageError(
+                f"{self.steps_per_iteration} steps an iteration are no whole number of episodes of {problem.horizon} "
+                f"steps in each of {self.slots} slots; nearest: {nearest}"
+            )
+        if self.total_steps < self.steps_per_iteration:
+            raise UsageError(
+                f"total_steps is {self.total_steps}; allowed: at least one iteration, {self.steps_per_iteration}"
+            )
+        self.algorithm.check()
+        check_limits(problem, self.resolve_limits(problem))
+
+    def resolve_limits(self, problem: Problem) -> tuple[float, ...]:
+        """Return the limits on the episode costs: those given, per episode or per step, or else the task's own."""
+        if self.limits and self.limits_per_step:
+            raise UsageError("both limits and limits_per_step are given; give one of them")
+        if self.limits_per_step:
+            return tuple(limit * problem.horizon for limit in self.limits_per_step)
+        if self.limits:
+            return self.limits
+        if problem.limits is None:
+            raise UsageError(f"{problem.id} has no limits of its own; give them (--limits B …, per episode)")
+        return problem.limits
+
+    def to_json(self, problem: Problem) -> str:
+        """Serialise the configuration, the problem it met, and the versions that can read them."""
+        content = {
+            "format": FORMAT,
+            "equipoise": VERSION,
+            "problem": dataclasses.asdict(problem),
+            "algorithm_name": self.algorithm_name,
+            **dataclasses.asdict(self),
+        }
+        return json.dumps(content, indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, path: Path) -> tuple[Config, Problem]:
+        """Read what `to_json` wrote to `path`; `UsageError` if it is no such thing or of another version."""
+        try:
+            content = json.loads(text)
+            written, version = content.pop("format"), content.pop("equipoise")
+        except (ValueError, KeyError, AttributeError, TypeError):
+            raise UsageError(f"{path} is no configuration written by equipoise") from None
+        if written != FORMAT:
+            raise UsageError(
+                f"{path} was written by equipoise {version} in format {written}; this is {VERSION}, which reads "
+                f"format {FORMAT}: install equipoise=={version} to use it"
+            )
+        try:
+            content["algorithm"] = _build(ALGORITHMS[content.pop("algorithm_name")], content["algorithm"])
+            problem = _build(Problem, content.pop("problem"))
+            return _build(cls, content), problem
+        except (KeyError, TypeError, ValueError) as error:
+            raise UsageError(
+                f"{path} does not fit equipoise {VERSION} ({error}); it was written by {version}"
+            ) from None
+
+
+def _build(kind: Any, content: Any) -> Any:
+    """Build a value of type `kind` from what JSON made of it, every field required and none unknown."""
+    if dataclasses.is_dataclass(kind):
+        if isinstance(content, kind):  # type: ignore[arg-type]
+            return content
+        hints = typing.get_type_hints(kind)
+        names = {f.name for f in dataclasses.fields(kind)}
+        if names != set(content):
+            raise ValueError(f"fields {', '.join(sorted(names ^ set(content)))}")
+        return kind(**{name: _build(hints[name], value) for name, value in content.items()})  # type: ignore[operator]
+    if typing.get_origin(kind) is tuple:
+        return tuple(_build(typing.get_args(kind)[0], item) for item in content)
+    if typing.get_origin(kind) is typing.Literal:
+        if content not in typing.get_args(kind):
+            raise ValueError(f"{content!r} is none of {typing.get_args(kind)}")
+        return content
+    if isinstance(kind, types.UnionType):
+        return None if content is None else _build(typing.get_args(kind)[0], content)
+    return kind(content) if kind in (int, float, str) else content
+
+
+def make_simulator(config: Config, threads: int = 0, make: EnvFactory | None = None) -> Simulator:
+    """Make the simulator that `config` names, or one of the environments that `make` makes."""
+    if make is None and config.task in TASKS:
+        if config.cost_names or config.horizon is not None:
+            raise UsageError(f"{config.task} states its own costs and horizon; leave out cost_names and horizon")
+        return NativePhysics(find_task(config.task), config.slots, threads)
+    if make is None:
+        make = _named_environment(config.task)
+    return ForeignEnvironments(
+        make, config.slots, config.task, config.cost_names or ("cost",), config.horizon
+    )
+
+
+def _named_environment(task: str) -> EnvFactory:
+    """Return the factory of a Gymnasium environment; for an unknown name, suggest the nearest of our tasks."""
+    try:
+        return gymnasium_factory(task)
+    except UsageError as error:
+        near = unknown("task", task, TASKS)
+        raise near if "did you mean" in str(near) else error from None

@@ -1,0 +1,143 @@
+"""Metrics: one row an iteration, to `metrics.csv` and to TensorBoard."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+from equipoise.algorithms import Report
+from equipoise.algorithms.trust_region import MODES, OUTCOMES
+from equipoise.training.rollout import Rollout
+from equipoise.training.storage import write_atomically
+
+Row = dict[str, Any]
+"""A row of metrics by column name: numbers, and the mode's and the outcome's names."""
+
+
+def per_constraint(column: str, names: Sequence[str], values: Any) -> Row:
+    """Return one entry a constraint: `column` itself where there is one constraint, else `column/NAME`."""
+    columns = [column] if len(names) == 1 else [f"{column}/{name}" for name in names]
+    return {c: float(v) for c, v in zip(columns, values, strict=True)}
+
+
+def per_cost(column: str, names: Sequence[str], values: Any) -> Row:
+    """Return `column/NAME` for every cost."""
+    return {f"{column}/{name}": float(v) for name, v in zip(names, values, strict=True)}
+
+
+def measure(
+    rollout: Rollout,
+    report: Report,
+    names: Sequence[str],
+    limits: Sequence[float],
+    last_estimate: np.ndarray,
+    violation: np.ndarray,
+) -> Row:
+    """Describe an iteration. Rewards and costs are per episode; docs/metrics.md explains every column.
+
+    `violation` is the running mean of (Ĵ − b)⁺/b, `last_estimate` the Ĵ_r and Ĵ_k of the iteration before.
+    """
+    seen, step = rollout.batch.estimate, report.step
+    change = np.concatenate([[seen.reward], seen.cost]) - last_estimate
+    return {
+        "reward": float(seen.reward),
+        "reward_se": float(seen.reward_se),
+        **per_cost("cost", names, seen.cost),
+        **per_cost("cost_se", names, seen.cost_se),
+        **per_cost("limit", names, limits),
+        "episodes": int(seen.episodes),
+        "diverged": rollout.diverged,
+        "mode": MODES[int(step.mode)],
+        "outcome": OUTCOMES[int(step.outcome)],
+        **per_constraint("cos", names, step.cos),
+        **per_constraint("cos_fisher", names, step.cos_fisher),
+        **per_constraint("multiplier", names, report.multiplier),
+        "gain/reward": float(step.gain[0]),
+        **per_cost("gain", names, step.gain[1:]),
+        "gain_heldout/reward": float(step.gain_heldout[0]),
+        **per_cost("gain_heldout", names, step.gain_heldout[1:]),
+        "change/reward": float(change[0]),
+        **per_cost("change", names, change[1:]),
+        "kl": float(step.kl),
+        "backtracks": int(step.backtracks),
+        "log_std": float(report.log_std),
+        "explained/reward": float(report.explained[0]),
+        **per_cost("explained", names, report.explained[1:]),
+        **per_constraint("violation", names, violation),
+    }
+
+
+class MetricsLog:
+    """The run's metrics on disk; opening it forgets rows after `iteration`, which a killed run may have left."""
+
+    def __init__(self, run: Path, iteration: int) -> None:
+        self._path = run / "metrics.csv"
+        rows = [row for row in read_metrics(self._path) if row["iteration"] <= iteration]
+        self._columns = list(rows[0]) if rows else []
+        if self._path.exists():
+            write_atomically(self._path, self._encode(rows, header=bool(rows)))
+        self._events = EventFileWriter(str(run))
+        self._events.add_event(
+            Event(step=iteration + 1, wall_time=time.time(), session_log=SessionLog(status=SessionLog.START))
+        )
+
+    def append(self, row: Row) -> None:
+        """Add a row. Raises `OSError` if it does not fit on the disk, and then adds nothing."""
+        header = not self._columns
+        self._columns = self._columns or list(row)
+        size = self._path.stat().st_size if self._path.exists() else 0
+        try:
+            with self._path.open("ab") as file:
+                file.write(self._encode([row], header))
+        except OSError:
+            if self._path.exists():
+                with self._path.open("rb+") as file:
+                    file.truncate(size)
+            raise
+        numbers = {name: value for name, value in row.items() if isinstance(value, int | float)}
+        values = [Summary.Value(tag=name, simple_value=value) for name, value in numbers.items()]
+        self._events.add_event(
+            Event(step=row["iteration"], wall_time=time.time(), summary=Summary(value=values))
+        )
+        self._events.flush()
+
+    def close(self) -> None:
+        """Flush what TensorBoard has not yet been given."""
+        self._events.close()
+
+    def _encode(self, rows: Sequence[Row], header: bool) -> bytes:
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, self._columns, lineterminator="\n")
+        if header:
+            writer.writeheader()
+        writer.writerows(rows)
+        return text.getvalue().encode()
+
+
+def read_metrics(path: Path) -> list[Row]:
+    """Read the whole rows of a `metrics.csv`; none if it is not there. A torn last line is left out."""
+    if not path.exists():
+        return []
+    text = path.read_text(encoding="utf-8")
+    whole = text[: text.rfind("\n") + 1]
+    return [{name: _parse(value) for name, value in row.items()} for row in csv.DictReader(io.StringIO(whole))]
+
+
+def _parse(text: str) -> Any:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+

@@ -1,0 +1,121 @@
+"""Rollout: N slots × T steps of whole episodes, every iteration from resets (see ARCHITECTURE.md)."""
+
+from __future__ import annotations
+
+import time
+import zlib
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from equipoise.physics import Simulator
+from equipoise.policy import Actor
+from equipoise.problem import Batch, Estimate, estimate
+
+
+def random_for(purpose: str, *key: int) -> np.random.Generator:
+    """Return the source of noise for `purpose` under `key`: the same numbers whenever it is asked for."""
+    return np.random.default_rng([zlib.crc32(purpose.encode()), *key])
+
+
+class Rollout(NamedTuple):
+    """What an iteration collected."""
+
+    batch: Batch
+    """The steps, and Ĵ estimated from the whole episodes among them."""
+    returns: Float[np.ndarray, " n"]
+    """Each whole episode's return."""
+    costs: Float[np.ndarray, "n K"]
+    """Each whole episode's costs."""
+    diverged: int
+    """Episodes dropped because their simulation broke down."""
+    physics_seconds: float
+    """Time spent stepping the simulator, its observation, reward and cost included."""
+    policy_seconds: float
+    """The rest of the rollout's time: acting, resetting, storing."""
+
+
+class Episodes(NamedTuple):
+    """Undiscounted sums over whole episodes."""
+
+    returns: Float[np.ndarray, " n"]
+    costs: Float[np.ndarray, "n K"]
+    estimate: Estimate
+
+
+def collect(simulator: Simulator, actor: Actor, steps: int, key: tuple[int, ...], stochastic: bool = True) -> Rollout:
+    """Run `actor` for `steps` steps in every slot of `simulator`, all noise drawn under `key`.
+
+    Every slot starts from a reset. A slot whose episode ends, by termination, by the horizon or by divergence, is
+    reset at once; what is still running at the end is cut there.
+    """
+    started, physics_seconds = time.perf_counter(), 0.0
+    problem, slots = simulator.problem, simulator.slots
+    randoms = [random_for("reset", *key, slot) for slot in range(slots)]
+    deviation = actor.std if stochastic else np.zeros_like(actor.std)
+    noise = random_for("action", *key).standard_normal((steps, slots, problem.action_size), np.float32) * deviation
+
+    def empty(*shape: int, dtype: type = np.float32) -> np.ndarray:
+        return np.zeros((steps, slots, *shape), dtype)
+
+    seen, following = empty(problem.observation_size), empty(problem.observation_size)
+    actions, rewards, costs = empty(problem.action_size), empty(), empty(len(problem.cost_names))
+    terminated, done, diverged = empty(dtype=bool), empty(dtype=bool), empty(dtype=bool)
+
+    observation = simulator.reset(range(slots), randoms)
+    age = np.zeros(slots, int)
+    for t in range(steps):
+        action = actor(observation) + noise[t]
+        before = time.perf_counter()
+        step = simulator.step(action)
+        physics_seconds += time.perf_counter() - before
+        seen[t], actions[t], following[t] = observation, action, step.observation
+        rewards[t], costs[t] = step.reward, step.cost
+        terminated[t], diverged[t] = step.terminated, step.diverged
+        age += 1
+        over = step.terminated | step.truncated | step.diverged | (age >= problem.horizon)
+        observation = step.observation
+        if over.any():
+            done[t] = over
+            if t < steps - 1:
+                ended = np.flatnonzero(over)
+                observation = observation.copy()
+                observation[ended] = simulator.reset(ended.tolist(), [randoms[slot] for slot in ended])
+                age[ended] = 0
+    done[-1] = True
+    following[diverged], rewards[diverged], costs[diverged] = seen[diverged], 0.0, 0.0
+    episodes = whole_episodes(rewards, costs, done, diverged, problem.horizon)
+    batch = Batch(
+        seen, actions, rewards, costs, following, terminated, done, ~diverged, estimate=episodes.estimate
+    )
+    policy_seconds = time.perf_counter() - started - physics_seconds
+    return Rollout(
+        batch, episodes.returns, episodes.costs, int(diverged.sum()), physics_seconds, policy_seconds
+    )
+
+
+def whole_episodes(
+    rewards: Float[np.ndarray, "T N"],
+    costs: Float[np.ndarray, "T N K"],
+    done: Bool[np.ndarray, "T N"],
+    diverged: Bool[np.ndarray, "T N"],
+    horizon: int,
+) -> Episodes:
+    """Sum reward and costs over exactly the episodes whose start left at least `horizon` steps.
+
+    Taking all *finished* episodes instead is biased where tasks terminate: short episodes finish more often.
+    Diverged episodes are dropped.
+    """
+    steps = len(rewards)
+    spans = []
+    for slot in range(rewards.shape[1]):
+        start = 0
+        for end in np.flatnonzero(done[:, slot]):
+            if start + horizon <= steps and not diverged[end, slot]:
+                spans.append((slot, start, end + 1))
+            start = end + 1
+    returns = np.array([rewards[a:b, slot].sum(dtype=np.float64) for slot, a, b in spans])
+    sums = np.array([costs[a:b, slot].sum(0, dtype=np.float64) for slot, a, b in spans])
+    lengths = np.array([b - a for _, a, b in spans])
+    return Episodes(returns, sums, estimate(returns, sums, lengths))

@@ -1,0 +1,67 @@
+"""A run on disk: its configuration, its metrics, and its trained policy."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from equipoise.algorithms import make_algorithm
+from equipoise.errors import UsageError
+from equipoise.policy import Actor
+from equipoise.problem import Problem
+from equipoise.training.checkpoint import Progress, load_checkpoint
+from equipoise.training.config import Config
+from equipoise.training.metrics import Row, read_metrics
+
+
+def read_config(path: Path) -> tuple[Config, Problem]:
+    """Read the configuration and the problem of the run in `path`; `UsageError` if it is no run."""
+    file = path / "config.json"
+    if not file.is_file():
+        raise UsageError(f"{path} is no run of equipoise: it has no config.json")
+    return Config.from_json(file.read_text(encoding="utf-8"), file)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder, opened."""
+
+    path: Path
+    """The folder."""
+    config: Config
+    """What it was asked to do."""
+    problem: Problem
+    """The problem it was trained on."""
+    metrics: list[Row]
+    """One row an iteration."""
+    progress: Progress
+    """The newest checkpoint."""
+
+    @classmethod
+    def load(cls, path: str | Path) -> Run:
+        """Open the run in `path`; `UsageError` if it is none, or what is there cannot be read."""
+        path = Path(path)
+        config, problem = read_config(path)
+        progress = load_checkpoint(path, first_progress(config, problem))
+        return cls(path, config, problem, read_metrics(path / "metrics.csv"), progress)
+
+    @functools.cached_property
+    def policy(self) -> Actor:
+        """The newest policy: `run.policy(observation)` is its mean action, `run.policy.sample` draws an action."""
+        return Actor(self.progress.learner.policy, self.progress.learner.observations)
+
+    @property
+    def limits(self) -> tuple[float, ...]:
+        """The limits b_k on the mean episode costs."""
+        return self.config.resolve_limits(self.problem)
+
+
+def first_progress(config: Config, problem: Problem) -> Progress:
+    """Return what a run starts from: decided by its configuration alone."""
+    constraints = len(problem.cost_names)
+    learner = make_algorithm(config.algorithm).init(problem, jax.random.key(config.seed))
+    return Progress(learner, 0, np.zeros(constraints), np.full(1 + constraints, np.nan))
