@@ -1,1 +1,64 @@
-"""equipoise: safe reinforcement learning by gradient manipulation."""
+"""equipoise: safe reinforcement learning by gradient manipulation.
+
+`equipoise.train("pcrpo", "SafetyHopper-v4", total_steps=1_000_000)` trains and returns a run; importing the package
+registers its tasks with Gymnasium as `equipoise/ID`. JAX is imported when something is first trained or loaded.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from equipoise.environments.gymnasium_env import register as _register
+from equipoise.errors import UsageError
+
+if TYPE_CHECKING:
+    from equipoise.algorithms import ALGORITHMS, CRPO, PCRPO, TRPO, CriticFit, Learner, Slack, TrustRegion
+    from equipoise.api import resume, train
+    from equipoise.tasks import TASKS
+    from equipoise.training.evaluate import evaluate
+    from equipoise.training.picture import draw
+    from equipoise.training.run import Run
+
+_HOME = {
+    **dict.fromkeys(
+        ("ALGORITHMS", "CRPO", "PCRPO", "TRPO", "CriticFit", "Learner", "Slack", "TrustRegion"),
+        "equipoise.algorithms",
+    ),
+    **dict.fromkeys(("resume", "train"), "equipoise.api"),
+    "TASKS": "equipoise.tasks",
+    "evaluate": "equipoise.training.evaluate",
+    "draw": "equipoise.training.picture",
+    "Run": "equipoise.training.run",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'equipoise' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+__all__ = [
+    "ALGORITHMS",
+    "CRPO",
+    "PCRPO",
+    "TASKS",
+    "TRPO",
+    "CriticFit",
+    "Learner",
+    "Run",
+    "Slack",
+    "TrustRegion",
+    "UsageError",
+    "draw",
+    "evaluate",
+    "resume",
+    "train",
+]
+
+_register()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -19,18 +18,12 @@ class TanhMLP(eqx.Module):
     """Linear layers, the output's last."""
 
     @classmethod
-    def create(
-        cls, key: PRNGKeyArray, inputs: int, outputs: int, hidden: tuple[int, ...], last_gain: float
-    ) -> TanhMLP:
+    def create(cls, key: PRNGKeyArray, inputs: int, outputs: int, hidden: tuple[int, ...], last_gain: float) -> TanhMLP:
         """Draw orthogonal weights (gain √2 in hidden layers, `last_gain` in the last) and zero biases."""
         sizes = (inputs, *hidden, outputs)
         gains = (*[np.sqrt(2.0) for _ in hidden], last_gain)
         keys = jax.random.split(key, len(gains))
-        return cls(
-            tuple(
-                _orthogonal_linear(*layer) for layer in zip(keys, sizes[:-1], sizes[1:], gains, strict=True)
-            )
-        )
+        return cls(tuple(_orthogonal_linear(*layer) for layer in zip(keys, sizes[:-1], sizes[1:], gains, strict=True)))
 
     def __call__(self, x: Float[Array, " inputs"]) -> Float[Array, " outputs"]:
         """Evaluate the network at one input."""
@@ -74,9 +67,7 @@ class GaussianPolicy(eqx.Module):
         """Log σ of each action."""
         return jnp.maximum(self.raw_log_std, self.log_std_floor)
 
-    def __call__(
-        self, observation: Float[Array, "n obs"]
-    ) -> tuple[Float[Array, "n act"], Float[Array, " act"]]:
+    def __call__(self, observation: Float[Array, "n obs"]) -> tuple[Float[Array, "n act"], Float[Array, " act"]]:
         """Return the means at `n` normalised observations, and log σ."""
         return jax.vmap(self.network)(observation), self.log_std
 
@@ -88,10 +79,7 @@ class Actor:
     """
 
     def __init__(self, policy: GaussianPolicy, moments: Moments) -> None:
-        self._layers = [
-            (np.asarray(layer.weight).T.copy(), np.asarray(layer.bias))
-            for layer in policy.network.layers
-        ]
+        self._layers = [(np.asarray(layer.weight).T.copy(), np.asarray(layer.bias)) for layer in policy.network.layers]
         self._mean = np.asarray(moments.mean)
         self._deviation = np.asarray(moments.deviation)
         self.std: Float[np.ndarray, " act"] = np.exp(np.asarray(policy.log_std))
@@ -111,4 +99,3 @@ class Actor:
         """Return an action of the stochastic policy, its noise drawn from `random`."""
         mean = self(observation)
         return mean + self.std * random.standard_normal(mean.shape, np.float32)
-

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy import stats
 
 from equipoise.errors import UsageError
+
+Array = Any
+"""A NumPy array where a rollout fills it, a JAX array inside the compiled update."""
 
 
 @dataclass(frozen=True)
@@ -48,19 +51,19 @@ class Estimate(NamedTuple):
     Costs hold one entry a constraint. All are means over exactly the episodes whose start left at least H steps.
     """
 
-    reward: Float[np.ndarray, ""]
+    reward: Float[Array, ""]
     """Ĵ_r, the mean episode return."""
-    reward_se: Float[np.ndarray, ""]
+    reward_se: Float[Array, ""]
     """Its standard error, sd/√n with ddof 1."""
-    cost: Float[np.ndarray, " K"]
+    cost: Float[Array, " K"]
     """Ĵ_k, the mean episode costs."""
-    cost_se: Float[np.ndarray, " K"]
+    cost_se: Float[Array, " K"]
     """SE_k, their standard errors."""
-    episodes: Int[np.ndarray, ""]
+    episodes: Int[Array, ""]
     """n, the number of episodes counted."""
-    length: Float[np.ndarray, ""]
+    length: Float[Array, ""]
     """Their mean length in steps."""
-    t95: Float[np.ndarray, ""]
+    t95: Float[Array, ""]
     """The 95 % quantile of Student's t with n − 1 degrees of freedom."""
 
 
@@ -91,21 +94,21 @@ class Batch(NamedTuple):
     Arrays are NumPy when the rollout fills them and JAX inside the compiled update. Time runs along the first axis.
     """
 
-    observation: Float[np.ndarray | Array, "T N obs"]
+    observation: Float[Array, "T N obs"]
     """What the policy saw, not normalised."""
-    action: Float[np.ndarray | Array, "T N act"]
+    action: Float[Array, "T N act"]
     """What it did, before any simulator clamps it."""
-    reward: Float[np.ndarray | Array, "T N"]
+    reward: Float[Array, "T N"]
     """r(s, a, s′)."""
-    cost: Float[np.ndarray | Array, "T N K"]
+    cost: Float[Array, "T N K"]
     """c_k(s, a, s′) ≥ 0 … one column a constraint."""
-    next_observation: Float[np.ndarray | Array, "T N obs"]
+    next_observation: Float[Array, "T N obs"]
     """What the step led to, before any reset."""
-    terminated: Bool[np.ndarray | Array, "T N"]
+    terminated: Bool[Array, "T N"]
     """The episode ended for good: nothing follows, nothing is bootstrapped."""
-    done: Bool[np.ndarray | Array, "T N"]
+    done: Bool[Array, "T N"]
     """The episode ended or was cut: what follows in the slot is another episode."""
-    valid: Bool[np.ndarray | Array, "T N"]
+    valid: Bool[Array, "T N"]
     """False for the step in which a simulation diverged; it counts in nothing."""
     estimate: Estimate
     """Ĵ_r and Ĵ_k with their standard errors."""

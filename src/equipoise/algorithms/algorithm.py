@@ -52,8 +52,9 @@ class Report(NamedTuple):
 class Handler(Protocol):
     """A constraint handler, all that tells one algorithm from another; a JAX pytree of its settings."""
 
-    learner: Learner
-    """What all algorithms share."""
+    @property
+    def learner(self) -> Learner:
+        """What all algorithms share."""
 
     @property
     def metric(self) -> Metric:
@@ -92,9 +93,7 @@ def make_algorithm(handler: Handler) -> Algorithm:
                 learner.log_std,
                 learner.log_std_floor,
             ),
-            critics=create_critics(
-                critic_key, problem.observation_size, 1 + len(problem.cost_names), learner.hidden
-            ),
+            critics=create_critics(critic_key, problem.observation_size, 1 + len(problem.cost_names), learner.hidden),
             observations=no_moments(problem.observation_size),
         )
 
@@ -108,9 +107,7 @@ def make_algorithm(handler: Handler) -> Algorithm:
         lesson = _prepare(handler.learner, state, batch)
         # The policy step and the critics' fit need nothing of each other, and neither keeps two cores busy alone.
         with ThreadPoolExecutor(1) as pool:
-            fitting = pool.submit(
-                lambda: jax.block_until_ready(_fit(handler.learner, state.critics, lesson, key))
-            )
+            fitting = pool.submit(lambda: jax.block_until_ready(_fit(handler.learner, state.critics, lesson, key)))
             policy, report = jax.block_until_ready(
                 _improve(handler, state.policy, lesson, batch.estimate, limits, progress)
             )
@@ -164,15 +161,11 @@ def _prepare(learner: Learner, state: LearnerState, batch: Batch) -> _Lesson:
     target = before + advantage
     spread = variance(target)
     return _Lesson(
-        samples=Samples(
-            observation, batch.action, jnp.where(first, unit, -unit) * batch.valid[..., None], batch.valid
-        ),
+        samples=Samples(observation, batch.action, jnp.where(first, unit, -unit) * batch.valid[..., None], batch.valid),
         targets=target.reshape(steps * slots, -1),
         scale=scale,
         explained=1 - variance(advantage) / jnp.where(spread > 0, spread, 1.0),
-        observations=merge(
-            state.observations, batch.observation.reshape(steps * slots, -1), batch.valid.reshape(-1)
-        ),
+        observations=merge(state.observations, batch.observation.reshape(steps * slots, -1), batch.valid.reshape(-1)),
     )
 
 

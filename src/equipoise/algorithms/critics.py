@@ -73,9 +73,7 @@ def fit(
         error = outputs(networks, observation[rows]) - goal[rows].T
         return (weight[rows] * error**2).mean(-1).sum()
 
-    def descend(
-        carry: tuple[TanhMLP, optax.OptState], rows: Array
-    ) -> tuple[tuple[TanhMLP, optax.OptState], None]:
+    def descend(carry: tuple[TanhMLP, optax.OptState], rows: Array) -> tuple[tuple[TanhMLP, optax.OptState], None]:
         networks, state = carry
         updates, state = adam.update(jax.grad(loss)(networks, rows), state)
         moved = jax.tree.map(lambda p, u: p - config.learning_rate * u, networks, updates)
@@ -99,6 +97,7 @@ def rescale(critics: Critics, target: Float[Array, "n m"], valid: Bool[Array, " 
     spread = jnp.sqrt((weight * (target - mean) ** 2).sum(0) / weight.sum())
     deviation = jnp.maximum(jnp.maximum(spread, 0.5 * critics.deviation), 1e-6)
     last = critics.networks.layers[-1]
+    assert last.bias is not None
     networks = eqx.tree_at(
         lambda n: (n.layers[-1].weight, n.layers[-1].bias),
         critics.networks,

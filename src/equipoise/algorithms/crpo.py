@@ -43,9 +43,7 @@ class CRPO:
         return Wish(mode, wanted[None], wanted[None].astype(float))
 
 
-def worst_violated(
-    estimate: Estimate, limits: Float[Array, " K"], violated: Bool[Array, " K"]
-) -> Bool[Array, " K"]:
+def worst_violated(estimate: Estimate, limits: Float[Array, " K"], violated: Bool[Array, " K"]) -> Bool[Array, " K"]:
     """Mark the violated constraint with the largest (Ĵ_k − b_k)/SE_k; none if none is violated."""
     evidence = (estimate.cost - limits) / jnp.maximum(estimate.cost_se, 1e-12)
     worst = jnp.argmax(jnp.where(violated, evidence, -jnp.inf))

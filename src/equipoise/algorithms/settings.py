@@ -106,7 +106,7 @@ class Learner:
     """λ of generalised advantage estimation for the costs."""
     hidden: tuple[int, ...] = (64, 64)
     """Widths of the hidden layers of the policy and of each critic."""
-    log_std: float = 0.0
+    log_std: float = -0.5
     """Initial log of the policy's standard deviation."""
     log_std_floor: float = -20.0
     """The policy's log standard deviation never falls below this; −20 is as good as no floor."""

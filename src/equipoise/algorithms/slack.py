@@ -44,8 +44,7 @@ class Slack:
         if self.schedule != "calibrated":
             require(
                 self.low <= self.high,
-                f"the slack's low bound h⁻ = {self.low} is above its high bound h⁺ = {self.high}; "
-                "allowed: low ≤ high",
+                f"the slack's low bound h⁻ = {self.low} is above its high bound h⁺ = {self.high}; allowed: low ≤ high",
             )
         require(0 <= self.warm_up <= 1, f"warm_up is {self.warm_up}; allowed: from 0 to 1")
         require(self.decay >= 0, f"decay is {self.decay}; allowed: 0 or more")

@@ -134,7 +134,8 @@ def _fisher_product(
     pull = jax.linear_transpose(push, parameters)
 
     def product(v: Float[Array, " d"]) -> Float[Array, " d"]:
-        mean, log_std_change = gaussian.fisher_metric(*push(v), at=log_std)
+        mean, log_std_change = push(v)
+        mean, log_std_change = gaussian.fisher_metric(mean, log_std_change, at=log_std)
         return pull((mean * weight[:, None], log_std_change))[0]
 
     return product
@@ -207,14 +208,14 @@ def _search(
         direction = _direction(natural, wanted, preference, config, metric)
         step = direction.coefficients @ natural.directions
 
-        def shorten(carry: tuple[Array, ...]) -> tuple[Array, ...]:
+        def shorten(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
             tries, _, _ = carry
             kl, change = measure(start + config.backtrack**tries * step)
             good = (kl <= config.max_kl) & (direction.coefficients @ change > 0)
             good &= (~wanted | (change >= -allowed_loss)).all()
             return tries + 1, good, kl
 
-        def searching(carry: tuple[Array, ...]) -> Array:
+        def searching(carry: tuple[Array, Array, Array]) -> Array:
             tries, good, _ = carry
             return ~good & ~direction.vanishes & (tries <= config.backtracks)
 
@@ -272,5 +273,3 @@ def _heldout_gain(
     direction = _direction(natural, wanted, preference, config, metric)
     gain = other_gradients @ (direction.coefficients @ natural.directions)
     return jnp.where(step.coefficients.any(), gain, 0.0)
-
-

@@ -39,8 +39,9 @@ class ForeignEnvironments:
         if not isinstance(action_space, gymnasium.spaces.Box) or len(action_space.shape) != 1:
             raise UsageError(f"{name} has the action space {action_space}; allowed: a one-dimensional Box")
         self._low, self._high = action_space.low, action_space.high
-        known = getattr(first.spec, "max_episode_steps", None)
-        if horizon is None and known is None:
+        known: int | None = getattr(first.spec, "max_episode_steps", None)
+        steps = known if horizon is None else horizon
+        if steps is None:
             raise UsageError(f"{name} does not say how long an episode is; give the horizon (--horizon STEPS)")
         if horizon is not None and known is not None and horizon > known:
             raise UsageError(f"{name} truncates after {known} steps, so a horizon of {horizon} is never reached")
@@ -49,14 +50,12 @@ class ForeignEnvironments:
             id=name,
             observation_size=gymnasium.spaces.flatdim(self._observation_space),
             action_size=action_space.shape[0],
-            horizon=horizon if horizon is not None else known,
+            horizon=steps,
             cost_names=cost_names,
             limits=None,
         )
 
-    def reset(
-        self, slots: Sequence[int], randoms: Sequence[np.random.Generator]
-    ) -> Float[np.ndarray, "n obs"]:
+    def reset(self, slots: Sequence[int], randoms: Sequence[np.random.Generator]) -> Float[np.ndarray, "n obs"]:
         """Reset each of `slots` with a seed drawn from its own source of noise."""
         return np.stack(
             [
@@ -68,8 +67,7 @@ class ForeignEnvironments:
     def step(self, action: Float[np.ndarray, "N act"]) -> Transition:
         """Step every environment once, in turn."""
         rows = [
-            self._step_one(env, a)
-            for env, a in zip(self._envs, np.clip(action, self._low, self._high), strict=True)
+            self._step_one(env, a) for env, a in zip(self._envs, np.clip(action, self._low, self._high), strict=True)
         ]
         observation, reward, cost, terminated, truncated = (np.array(c) for c in zip(*rows, strict=True))
         numbers = np.concatenate([observation, reward[:, None], cost], axis=1)

@@ -32,9 +32,7 @@ class Combination(NamedTuple):
     without conflict, 0 when no direction improves any objective without harming another (Pareto stationary)."""
 
 
-def combine(
-    gram: Float[Array, "m m"], preference: Float[Array, " m"], wanted: Bool[Array, " m"]
-) -> Combination:
+def combine(gram: Float[Array, "m m"], preference: Float[Array, " m"], wanted: Bool[Array, " m"]) -> Combination:
     """Project each wanted objective on the cone that harms no wanted one, and sum them with weights `preference`.
 
     `gram` holds the inner products of the objectives' vectors in any metric; the result is in their coordinates.

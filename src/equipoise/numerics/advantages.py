@@ -12,8 +12,8 @@ def generalised_advantages(
     next_value: Float[Array, "T ..."],
     terminated: Bool[Array, "T ..."],
     done: Bool[Array, "T ..."],
-    discount: Float[Array, "..."] | float,
-    trace: Float[Array, "..."] | float,
+    discount: Float[Array, ...] | float,
+    trace: Float[Array, ...] | float,
 ) -> Float[Array, "T ..."]:
     """Return Â_t = δ_t + γλ(1 − done_t) Â_{t+1} with δ_t = r_t + γ(1 − terminated_t) V(s′_t) − V(s_t).
 

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float
 class Moments(NamedTuple):
     """What a stream of vectors has been like so far."""
 
-    count: Float[Array, ""]
+    total: Float[Array, ""]
     """How many were seen."""
     mean: Float[Array, " d"]
     """Their mean."""
@@ -35,11 +35,11 @@ def merge(old: Moments, values: Float[Array, "n d"], valid: Bool[Array, " n"]) -
     count = weight.sum()
     mean = (weight * values).sum(0) / count
     variance = (weight * (values - mean) ** 2).sum(0) / count
-    total = old.count + count
+    total = old.total + count
     share = count / total
     shift = mean - old.mean
     return Moments(
-        count=total,
+        total=total,
         mean=old.mean + share * shift,
         variance=(1 - share) * old.variance + share * variance + share * (1 - share) * shift**2,
     )

@@ -20,7 +20,13 @@ from equipoise.tasks import State, Task
 def load_model(task: type[Task]) -> mujoco.MjModel:
     """Load the task's MJCF model from the Gymnasium wheel, with MuJoCo's silent reset of bad states switched off."""
     assets = Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets"
-    model = mujoco.MjModel.from_xml_path(str(assets / task.model))
+    listener = mujoco.get_mju_user_warning()
+    # Some of Gymnasium's models use an attribute that MuJoCo deprecates, which nobody here can help.
+    mujoco.set_mju_user_warning(lambda message: None)
+    try:
+        model = mujoco.MjModel.from_xml_path(str(assets / task.model))
+    finally:
+        mujoco.set_mju_user_warning(listener)
     model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET
     return model
 
@@ -81,9 +87,7 @@ class NativePhysics:
         self._qpos[rows], self._qvel[rows], self._warmstart[rows] = qpos, qvel, 0.0
         self._batch.forward(rows)
 
-    def reset(
-        self, slots: Sequence[int], randoms: Sequence[np.random.Generator]
-    ) -> Float[np.ndarray, "n obs"]:
+    def reset(self, slots: Sequence[int], randoms: Sequence[np.random.Generator]) -> Float[np.ndarray, "n obs"]:
         """Start a new episode in each of `slots`, drawn by the task from that slot's own `randoms`."""
         starts = [self.task.reset(self._initial.qpos, self._initial.qvel, random) for random in randoms]
         qpos, qvel = (np.stack(part) for part in zip(*starts, strict=True))
@@ -123,7 +127,7 @@ class NativePhysics:
         """Release nothing: MuJoCo frees the batch with the object."""
 
 
-def _first_not_finite(value: Float[np.ndarray, "..."]) -> str:
+def _first_not_finite(value: Float[np.ndarray, ...]) -> str:
     """Name the first entry of `value` that is not finite."""
     where = np.argwhere(~np.isfinite(value))[0]
     return f"{np.asarray(value)[tuple(where)]} at {[int(i) for i in where]}"

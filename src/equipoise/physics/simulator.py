@@ -35,9 +35,7 @@ class Simulator(Protocol):
     problem: Problem
     slots: int
 
-    def reset(
-        self, slots: Sequence[int], randoms: Sequence[np.random.Generator]
-    ) -> Float[np.ndarray, "n obs"]:
+    def reset(self, slots: Sequence[int], randoms: Sequence[np.random.Generator]) -> Float[np.ndarray, "n obs"]:
         """Start a new episode in each of `slots`, each with its own source of noise; return what they see."""
 
     def step(self, action: Float[np.ndarray, "N act"]) -> Transition:

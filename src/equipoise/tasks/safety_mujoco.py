@@ -20,7 +20,7 @@ class SafetyMujoco(Task):
 
     suite = "Safety-MuJoCo"
 
-    def forward_velocity(self, before: State, after: State) -> Float[Array, "..."]:
+    def forward_velocity(self, before: State, after: State) -> Float[Array, ...]:
         """Return the root's mean forward velocity over the step, (x′ − x)/dt, in m/s."""
         return (after.qpos[..., 0] - before.qpos[..., 0]) / self.dt
 
@@ -54,7 +54,7 @@ class SafetyHalfCheetah(SafetyMujoco):
         """Return qpos without the forward position, and qvel."""
         return namespace(state.qpos).concatenate([state.qpos[..., 1:], state.qvel], axis=-1)
 
-    def reward(self, before: State, action: Float[Array, "... act"], after: State) -> Float[Array, "..."]:
+    def reward(self, before: State, action: Float[Array, "... act"], after: State) -> Float[Array, ...]:
         """Return −|vx − 0.3 m/s|."""
         return -abs(self.forward_velocity(before, after) - self.target_velocity)
 
@@ -93,11 +93,11 @@ class SafetyHopper(SafetyMujoco):
         xp = namespace(state.qpos)
         return xp.concatenate([state.qpos[..., 1:], xp.clip(state.qvel, -10.0, 10.0)], axis=-1)
 
-    def reward(self, before: State, action: Float[Array, "... act"], after: State) -> Float[Array, "..."]:
+    def reward(self, before: State, action: Float[Array, "... act"], after: State) -> Float[Array, ...]:
         """Return vx in m/s."""
         return self.forward_velocity(before, after)
 
-    def healthy(self, state: State) -> Bool[Array, "..."]:
+    def healthy(self, state: State) -> Bool[Array, ...]:
         """Return where the hopper stands within its healthy region."""
         height, angle = state.qpos[..., 1], state.qpos[..., 2]
         bounded = (abs(state.qpos[..., 2:]) < 100.0).all(-1) & (abs(state.qvel) < 100.0).all(-1)

@@ -104,13 +104,13 @@ class Task(abc.ABC):
         """Return what the policy sees of `state`."""
 
     @abc.abstractmethod
-    def reward(self, before: State, action: Float[Array, "... act"], after: State) -> Float[Array, "..."]:
+    def reward(self, before: State, action: Float[Array, "... act"], after: State) -> Float[Array, ...]:
         """Return the reward of the step from `before` to `after` under `action`."""
 
     @abc.abstractmethod
     def cost(self, before: State, action: Float[Array, "... act"], after: State) -> Float[Array, "... K"]:
         """Return the costs (each ≥ 0) of the step, on the action as given, never on a clipped one."""
 
-    def terminated(self, after: State) -> Bool[Array, "..."]:
+    def terminated(self, after: State) -> Bool[Array, ...]:
         """Return where the episode ends for good; by default nowhere."""
         return namespace(after.qpos).zeros(after.qpos.shape[:-1], dtype=bool)

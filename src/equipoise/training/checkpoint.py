@@ -6,7 +6,7 @@ import io
 import json
 import zipfile
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -79,9 +79,7 @@ def load_checkpoint(run: Path, template: Progress, iteration: int | None = None)
     named = _named_leaves(template)
     if {name: np.shape(leaf) for name, leaf in named} != {name: a.shape for name, a in content.items()}:
         raise UsageError(f"{path} belongs to another run: its arrays are not those of this configuration{older}")
-    leaves = [
-        jnp.asarray(content[name]) if isinstance(leaf, jax.Array) else content[name] for name, leaf in named
-    ]
+    leaves = [jnp.asarray(content[name]) if isinstance(leaf, jax.Array) else content[name] for name, leaf in named]
     restored: Progress = jax.tree.unflatten(jax.tree.structure(template), leaves)
     return restored._replace(iteration=int(restored.iteration))
 
@@ -91,5 +89,5 @@ def _numbers(run: Path) -> list[int]:
     return sorted(int(path.stem) for path in _folder(run).glob("*.npz") if path.stem.isdigit())
 
 
-def _named_leaves(progress: Progress) -> list[tuple[str, object]]:
+def _named_leaves(progress: Progress) -> list[tuple[str, Any]]:
     return [(jax.tree_util.keystr(path), leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(progress)]

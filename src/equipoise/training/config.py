@@ -6,14 +6,14 @@ import dataclasses
 import json
 import types
 import typing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Generic, TypeVar
 
 import tyro
 
-from equipoise.algorithms import ALGORITHMS, PCRPO, Handler
+from equipoise.algorithms import ALGORITHMS, Handler
 from equipoise.environments.foreign import EnvFactory, ForeignEnvironments, gymnasium_factory
 from equipoise.errors import UsageError, unknown
 from equipoise.physics import NativePhysics, Simulator
@@ -27,14 +27,17 @@ VERSION = metadata.version("equipoise")
 """The library's version."""
 
 
+H = TypeVar("H", bound=Handler)
+
+
 @dataclass(frozen=True)
-class Config:
+class Config(Generic[H]):
     """Everything that decides a run, but the number of physics threads, which decides nothing."""
 
     task: Annotated[str, tyro.conf.Positional]
     """A task of the library (`equipoise tasks`), or the id of any Gymnasium environment whose info has a cost, as
     MODULE:ID if it has to be imported first."""
-    algorithm: Annotated[Handler, tyro.conf.arg(name="")] = field(default_factory=PCRPO)
+    algorithm: Annotated[H, tyro.conf.arg(name="")]
     """The algorithm's settings."""
     total_steps: int = 1_000_000
     """Environment steps to train for, rounded up to whole iterations."""
@@ -150,17 +153,32 @@ def _build(kind: Any, content: Any) -> Any:
     return kind(content) if kind in (int, float, str) else content
 
 
-def make_simulator(config: Config, threads: int = 0, make: EnvFactory | None = None) -> Simulator:
-    """Make the simulator that `config` names, or one of the environments that `make` makes."""
-    if make is None and config.task in TASKS:
+Environment = EnvFactory | str
+"""A user's own environment: what makes one, or its Gymnasium id, as MODULE:ID if it has to be imported first."""
+
+
+def make_simulator(config: Config, threads: int = 0, environment: Environment | None = None) -> Simulator:
+    """Make the simulator for `config.task`, or `slots` of the user's own `environment`."""
+    if environment is None and config.task in TASKS:
         if config.cost_names or config.horizon is not None:
             raise UsageError(f"{config.task} states its own costs and horizon; leave out cost_names and horizon")
         return NativePhysics(find_task(config.task), config.slots, threads)
-    if make is None:
-        make = _named_environment(config.task)
-    return ForeignEnvironments(
-        make, config.slots, config.task, config.cost_names or ("cost",), config.horizon
-    )
+    make = _named_environment(environment or config.task) if not callable(environment) else environment
+    return ForeignEnvironments(make, config.slots, config.task, config.cost_names or ("cost",), config.horizon)
+
+
+def reopen_simulator(config: Config, threads: int, environment: Environment | None) -> Simulator:
+    """Make the simulator of a run read from disk. No module is imported because a file on disk names it.
+
+    So a task MODULE:ID has to be given again as `environment`, and so does an environment that was a callable.
+    """
+    if environment is None and config.task not in TASKS and ":" in config.task:
+        raise UsageError(
+            f"this run imports {config.task.split(':')[0]!r}; allow that by naming it: --environment {config.task}"
+        )
+    if isinstance(environment, str) and environment != config.task:
+        raise UsageError(f"this run is of {config.task}, not of {environment}")
+    return make_simulator(config, threads, environment)
 
 
 def _named_environment(task: str) -> EnvFactory:

@@ -13,13 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from equipoise.algorithms import Algorithm, make_algorithm
-from equipoise.environments.foreign import EnvFactory
 from equipoise.errors import UsageError
 from equipoise.physics import Simulator
 from equipoise.policy import Actor
 from equipoise.problem import Problem
 from equipoise.training.checkpoint import Progress, load_checkpoint, save_checkpoint
-from equipoise.training.config import Config, make_simulator
+from equipoise.training.config import Config, Environment, make_simulator, reopen_simulator
 from equipoise.training.metrics import MetricsLog, Row, measure
 from equipoise.training.rollout import collect
 from equipoise.training.run import Run, first_progress, read_config
@@ -31,7 +30,7 @@ Watcher = Callable[[Row], None]
 
 def use_compilation_cache() -> None:
     """Keep compiled updates in the user's cache folder, unless JAX was told of another place."""
-    if jax.config.jax_compilation_cache_dir is None:
+    if jax.config.read("jax_compilation_cache_dir") is None:
         home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         jax.config.update("jax_compilation_cache_dir", str(home / "equipoise" / "xla"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
@@ -41,39 +40,40 @@ def train(
     config: Config,
     run_dir: Path,
     *,
-    make: EnvFactory | None = None,
+    environment: Environment | None = None,
     threads: int = 0,
     watch: Watcher | None = None,
 ) -> Run:
     """Train as `config` says into the new folder `run_dir`, and return the finished run.
 
-    `make` makes one environment where the task is a user's own. `threads` is the number of physics threads (0: all
-    cores); results do not depend on it. Raises `UsageError` for anything in `config` that is not allowed, before
-    anything is written.
+    `environment` is the user's own where the task is none of the library. `threads` is the number of physics threads
+    (0: all cores); results do not depend on it. Raises `UsageError` for anything in `config` that is not allowed,
+    before anything is written.
     """
     if run_dir.exists():
         raise UsageError(
             f"{run_dir} exists; give another --run-dir, or go on with that run: equipoise resume {run_dir}"
         )
-    simulator = make_simulator(config, threads, make)
+    simulator = make_simulator(config, threads, environment)
     config.check(simulator.problem)
     return _learn(config, simulator, run_dir, first_progress(config, simulator.problem), watch)
 
 
 def resume(
-    run_dir: Path, *, make: EnvFactory | None = None, threads: int = 0, watch: Watcher | None = None
+    run_dir: Path, *, environment: Environment | None = None, threads: int = 0, watch: Watcher | None = None
 ) -> Run:
-    """Continue the run in `run_dir` from its newest checkpoint, bit for bit as if it had never stopped."""
+    """Continue the run in `run_dir` from its newest checkpoint, bit for bit as if it had never stopped.
+
+    `environment` has to be given again where the task is a callable or a MODULE:ID.
+    """
     config, _ = read_config(run_dir)
-    simulator = make_simulator(config, threads, make)
+    simulator = reopen_simulator(config, threads, environment)
     config.check(simulator.problem)
     progress = load_checkpoint(run_dir, first_progress(config, simulator.problem))
     return _learn(config, simulator, run_dir, progress, watch)
 
 
-def _learn(
-    config: Config, simulator: Simulator, run_dir: Path, progress: Progress, watch: Watcher | None
-) -> Run:
+def _learn(config: Config, simulator: Simulator, run_dir: Path, progress: Progress, watch: Watcher | None) -> Run:
     """Iterate until the configured number of steps; whatever happens, what is on the disk can be resumed."""
     use_compilation_cache()
     algorithm = make_algorithm(config.algorithm)
@@ -106,9 +106,7 @@ def _open(config: Config, problem: Problem, run_dir: Path, iteration: int) -> Me
     return MetricsLog(run_dir, iteration)
 
 
-def iterate(
-    config: Config, simulator: Simulator, algorithm: Algorithm, progress: Progress
-) -> tuple[Progress, Row]:
+def iterate(config: Config, simulator: Simulator, algorithm: Algorithm, progress: Progress) -> tuple[Progress, Row]:
     """Do one iteration: roll the policy out, update it, and describe what happened."""
     started = time.perf_counter()
     limits = config.resolve_limits(simulator.problem)

@@ -105,9 +105,7 @@ class MetricsLog:
             raise
         numbers = {name: value for name, value in row.items() if isinstance(value, int | float)}
         values = [Summary.Value(tag=name, simple_value=value) for name, value in numbers.items()]
-        self._events.add_event(
-            Event(step=row["iteration"], wall_time=time.time(), summary=Summary(value=values))
-        )
+        self._events.add_event(Event(step=row["iteration"], wall_time=time.time(), summary=Summary(value=values)))
         self._events.flush()
 
     def close(self) -> None:
@@ -139,5 +137,3 @@ def _parse(text: str) -> Any:
         except ValueError:
             continue
     return text
-
-

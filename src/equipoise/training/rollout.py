@@ -86,13 +86,9 @@ def collect(simulator: Simulator, actor: Actor, steps: int, key: tuple[int, ...]
     done[-1] = True
     following[diverged], rewards[diverged], costs[diverged] = seen[diverged], 0.0, 0.0
     episodes = whole_episodes(rewards, costs, done, diverged, problem.horizon)
-    batch = Batch(
-        seen, actions, rewards, costs, following, terminated, done, ~diverged, estimate=episodes.estimate
-    )
+    batch = Batch(seen, actions, rewards, costs, following, terminated, done, ~diverged, estimate=episodes.estimate)
     policy_seconds = time.perf_counter() - started - physics_seconds
-    return Rollout(
-        batch, episodes.returns, episodes.costs, int(diverged.sum()), physics_seconds, policy_seconds
-    )
+    return Rollout(batch, episodes.returns, episodes.costs, int(diverged.sum()), physics_seconds, policy_seconds)
 
 
 def whole_episodes(
@@ -111,7 +107,7 @@ def whole_episodes(
     spans = []
     for slot in range(rewards.shape[1]):
         start = 0
-        for end in np.flatnonzero(done[:, slot]):
+        for end in np.flatnonzero(done[:, slot]).tolist():
             if start + horizon <= steps and not diverged[end, slot]:
                 spans.append((slot, start, end + 1))
             start = end + 1

@@ -1,0 +1,66 @@
+"""The Python API: the same words as the command line."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from equipoise.algorithms import Handler, find_algorithm
+from equipoise.errors import unknown
+from equipoise.training import loop
+from equipoise.training.config import Config, Environment
+from equipoise.training.loop import Watcher
+from equipoise.training.run import Run
+
+
+def train(
+    algorithm: str | Handler,
+    task: Environment,
+    *,
+    run_dir: str | Path | None = None,
+    threads: int = 0,
+    watch: Watcher | None = None,
+    **options: Any,
+) -> Run:
+    """Train `algorithm` on `task` and return the finished run.
+
+    Args:
+        algorithm: a name (`equipoise algorithms`), or its settings, as in `equipoise.PCRPO(metric="natural")`.
+        task: a task of the library, the id of a Gymnasium environment whose info has a cost, or a callable that
+            makes one.
+        run_dir: the new folder of the run; by default `runs/TASK-ALGORITHM-seedSEED`.
+        threads: physics threads (0: all cores); results do not depend on it.
+        watch: called with every iteration's row of metrics.
+        options: fields of `Config`: `total_steps`, `seed`, `limits`, …
+
+    Raises:
+        UsageError: anything that is not allowed, before anything is written.
+    """
+    known = {field.name for field in dataclasses.fields(Config)} - {"task", "algorithm"}
+    for name in options:
+        if name not in known:
+            raise unknown("option", name, known)
+    handler = find_algorithm(algorithm)() if isinstance(algorithm, str) else algorithm
+    name = task if isinstance(task, str) else getattr(task, "__qualname__", type(task).__qualname__)
+    config = Config(task=name, algorithm=handler, **options)
+    folder = Path(run_dir) if run_dir is not None else default_run_dir(config)
+    environment = None if isinstance(task, str) else task
+    return loop.train(config, folder, environment=environment, threads=threads, watch=watch)
+
+
+def resume(
+    run_dir: str | Path,
+    *,
+    environment: Environment | None = None,
+    threads: int = 0,
+    watch: Watcher | None = None,
+) -> Run:
+    """Continue the run in `run_dir` bit for bit from its newest checkpoint; see `loop.resume`."""
+    return loop.resume(Path(run_dir), environment=environment, threads=threads, watch=watch)
+
+
+def default_run_dir(config: Config) -> Path:
+    """Return the folder a run gets when none is named: `runs/TASK-ALGORITHM-seedSEED`."""
+    task = "".join(c if c.isalnum() or c in "-_." else "-" for c in config.task)
+    return Path("runs") / f"{task}-{config.algorithm_name}-seed{config.seed}"

@@ -1,0 +1,231 @@
+"""The command line: train, resume, evaluate, plot, and lists of tasks and algorithms."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from equipoise.errors import UsageError, unknown
+
+if TYPE_CHECKING:
+    from equipoise.training.evaluate import Interval
+    from equipoise.training.run import Run
+
+USAGE = """\
+equipoise: safe reinforcement learning by gradient manipulation
+
+  equipoise train ALGORITHM TASK [--total-steps N] [--seed S] [--run-dir DIR] …
+  equipoise resume RUN        go on with a run that was stopped, bit for bit
+  equipoise evaluate RUN      reward and cost with intervals, and the certificate
+  equipoise plot RUN          draw the run's picture again
+  equipoise tasks             list the tasks
+  equipoise algorithms        list the algorithms
+
+`equipoise COMMAND --help` explains every option; `equipoise train ALGORITHM --help` those of an algorithm.
+"""
+
+RunFolder = Annotated[Path, tyro.conf.Positional]
+"""The folder of a run, given by position."""
+
+EnvironmentId = Annotated[str | None, tyro.conf.arg(metavar="MODULE:ID")]
+"""A user's own environment, named again to allow the import of its module."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code: 2 for a user's mistake, told in one line."""
+    command, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    try:
+        if command in ("-h", "--help"):
+            print(USAGE, end="")
+        elif command == "--version":
+            from equipoise.training.config import VERSION
+
+            print(f"equipoise {VERSION}")
+        elif command == "train":
+            _train(rest)
+        elif command in COMMANDS:
+            tyro.cli(COMMANDS[command], args=rest, prog=f"equipoise {command}")
+        else:
+            raise unknown("command", command, ["train", *COMMANDS])
+    except UsageError as error:
+        print(f"equipoise: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nequipoise: stopped; `equipoise resume RUN` goes on from the last iteration", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _train(arguments: list[str]) -> None:
+    """Read `ALGORITHM TASK …` and train."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print("usage: equipoise train ALGORITHM TASK [options]; `equipoise train ALGORITHM --help` explains them\n")
+        algorithms()
+        return
+    from equipoise.algorithms import find_algorithm
+    from equipoise.api import default_run_dir
+    from equipoise.training import loop
+    from equipoise.training.config import Config
+    from equipoise.training.display import Display
+
+    name, *rest = arguments
+    kind = find_algorithm(name)
+
+    def train(config: Config, run_dir: Path | None = None, threads: int = 0) -> None:
+        """Train an algorithm on a task.
+
+        Args:
+            config: everything that decides the run.
+            run_dir: New folder for the run; by default runs/TASK-ALGORITHM-seedSEED.
+            threads: Physics threads, 0 for all cores. Results do not depend on it.
+        """
+        with Display(f"{name} on {config.task}", config.iterations) as display:
+            run = loop.train(config, run_dir or default_run_dir(config), threads=threads, watch=display.show)
+        _finish(run)
+
+    # Only now is it known which settings the algorithm has.
+    train.__annotations__["config"] = Annotated[Config[kind], tyro.conf.arg(name="")]  # type: ignore[valid-type]
+    tyro.cli(train, args=rest, prog=f"equipoise train {name}")
+
+
+def resume(run: RunFolder, environment: EnvironmentId = None, threads: int = 0) -> None:
+    """Continue a run from its newest checkpoint, bit for bit as if it had never stopped.
+
+    Args:
+        run: Folder of the run.
+        environment: For a run on an environment MODULE:ID, the same again: it allows the import.
+        threads: Physics threads, 0 for all cores. Results do not depend on it.
+    """
+    from equipoise.training import loop
+    from equipoise.training.display import Display
+    from equipoise.training.run import Run
+
+    before = Run.load(run)
+    config, done = before.config, before.progress.iteration
+    if done >= config.iterations:
+        print(f"{run} is complete: {done} iterations of {config.iterations}")
+    with Display(f"{config.algorithm_name} on {config.task}", config.iterations, done) as display:
+        finished = loop.resume(run, environment=environment, threads=threads, watch=display.show)
+    _finish(finished)
+
+
+def evaluate(
+    run: RunFolder,
+    episodes: int = 100,
+    seed: int = 0,
+    environment: EnvironmentId = None,
+    threads: int = 0,
+) -> None:
+    """Evaluate a run's newest policy: reward and episode cost with 95 % intervals, and the certificate.
+
+    Args:
+        run: Folder of the run.
+        episodes: Fresh episodes for each of the stochastic and the deterministic policy.
+        seed: Decides the episodes.
+        environment: For a run on an environment MODULE:ID, the same again: it allows the import.
+        threads: Physics threads, 0 for all cores. Results do not depend on it.
+    """
+    from equipoise.training.evaluate import evaluate as evaluate_run
+    from equipoise.training.run import Run
+
+    opened = Run.load(run)
+    result = evaluate_run(opened, episodes, seed, environment, threads)
+    table = Table(title=f"{opened.problem.id}, {episodes} episodes each, 95 % intervals")
+    table.add_column("")
+    table.add_column("stochastic policy", justify="right")
+    table.add_column("deterministic policy", justify="right")
+    both = (result.stochastic, result.deterministic)
+    table.add_row("reward", *[_interval(policy.reward) for policy in both])
+    for i, name in enumerate(opened.problem.cost_names):
+        costs = [policy.costs[i] for policy in both]
+        table.add_section()
+        table.add_row(f"{name} (limit {costs[0].limit:.4g})", *[_interval(cost.mean) for cost in costs])
+        table.add_row("upper 95 % bound", *[f"{cost.upper:.4g}" for cost in costs])
+        table.add_row("certificate", *[_verdict(cost.certified) for cost in costs])
+        table.add_row("episodes inside", *[_interval(cost.inside, percent=True) for cost in costs])
+    Console().print(table)
+    print(f"written: {run / 'evaluation.json'}")
+
+
+def plot(run: RunFolder) -> None:
+    """Draw a run's picture.
+
+    Args:
+        run: Folder of the run.
+    """
+    from equipoise.training.picture import draw
+    from equipoise.training.run import Run
+
+    print(f"written: {draw(Run.load(run))}")
+
+
+def tasks() -> None:
+    """List the tasks, with their limits on the mean episode cost and per step."""
+    from equipoise.physics.native import load_model
+    from equipoise.tasks import TASKS
+
+    table = Table("task", "suite", "obs", "act", "steps", "cost", "limit", "per step")
+    table.columns[0].no_wrap = True
+    for task in TASKS.values():
+        model = load_model(task)
+        for name, limit in zip(task.cost_names, task.limits(), strict=True):
+            table.add_row(
+                task.id,
+                task.suite,
+                str(task.observation_size),
+                str(model.nu),
+                str(task.horizon),
+                name,
+                f"{limit:g}",
+                f"{limit / task.horizon:g}",
+            )
+    Console().print(table)
+
+
+def algorithms() -> None:
+    """List the algorithms."""
+    from equipoise.algorithms import ALGORITHMS
+
+    table = Table("algorithm", "what it does")
+    for name, kind in ALGORITHMS.items():
+        table.add_row(name, (kind.__doc__ or "").splitlines()[0])
+    Console().print(table)
+
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "resume": resume,
+    "evaluate": evaluate,
+    "plot": plot,
+    "tasks": tasks,
+    "algorithms": algorithms,
+}
+"""Commands other than `train`, whose options depend on the algorithm."""
+
+
+def _finish(run: Run) -> None:
+    """Draw the picture and say how the run ended and what can be done with it."""
+    from equipoise.training.display import ending
+    from equipoise.training.picture import draw
+
+    picture = draw(run)
+    Console().print(ending(run))
+    print(f"run       {run.path}/ (config.json, metrics.csv, checkpoints/, TensorBoard events)")
+    print(f"picture   {picture}")
+    print(f"evaluate  equipoise evaluate {run.path}")
+    print(f"resume    equipoise resume {run.path}")
+
+
+def _interval(interval: Interval, percent: bool = False) -> str:
+    if percent:
+        return f"{100 * interval.value:.0f} % [{100 * interval.low:.0f}, {100 * interval.high:.0f}]"
+    return f"{interval.value:.4g} [{interval.low:.4g}, {interval.high:.4g}]"
+
+
+def _verdict(certified: bool) -> str:
+    return "[green]within the limit[/]" if certified else "[red]not within the limit[/]"

@@ -1,0 +1,106 @@
+"""The live display of a training run."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from equipoise.training.metrics import Row
+from equipoise.training.run import Run
+
+LINE_EVERY = 10.0
+"""Seconds between lines where there is no terminal to redraw."""
+
+
+def with_error(mean: float, error: float) -> str:
+    """Write `mean ± error`, both to four significant digits at most."""
+    return f"{mean:.4g} ± {error:.2g}"
+
+
+def summary(row: Row) -> Table:
+    """Lay out an iteration: reward, every cost against its limit, mode, conflict and speed."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold")
+    table.add_column()
+    table.add_row("reward", with_error(row["reward"], row["reward_se"]))
+    for column in row:
+        if column.startswith("cost/"):
+            name = column.removeprefix("cost/")
+            inside = row[column] <= row[f"limit/{name}"]
+            text = f"{with_error(row[column], row[f'cost_se/{name}'])}   limit {row[f'limit/{name}']:.4g}"
+            table.add_row(name, f"[{'green' if inside else 'red'}]{text}[/]")
+    table.add_row("mode", f"{row['mode']} ({row['outcome']})")
+    for column in row:
+        if column == "cos" or column.startswith("cos/"):
+            table.add_row(column.replace("cos", "cos φ", 1), f"{row[column]:+.3f}")
+    table.add_row("speed", f"{row['steps_per_second']:,.0f} steps/s")
+    if row["diverged"]:
+        table.add_row("diverged", f"[red]{row['diverged']} episodes dropped[/]")
+    return table
+
+
+def ending(run: Run) -> Table:
+    """Lay out how a run ended: its first iteration beside its last."""
+    first, last = run.metrics[0], run.metrics[-1]
+    table = Table(title=f"{run.config.algorithm_name} on {run.problem.id}: {last['steps']:,} steps")
+    table.add_column("per episode")
+    table.add_column("first iteration", justify="right")
+    table.add_column("last iteration", justify="right")
+    table.add_column("limit", justify="right")
+    table.add_row("reward", *[with_error(row["reward"], row["reward_se"]) for row in (first, last)], "")
+    for name in run.problem.cost_names:
+        cells = [with_error(row[f"cost/{name}"], row[f"cost_se/{name}"]) for row in (first, last)]
+        inside = last[f"cost/{name}"] <= last[f"limit/{name}"]
+        table.add_row(name, cells[0], f"[{'green' if inside else 'red'}]{cells[1]}[/]", f"{last[f'limit/{name}']:.4g}")
+    return table
+
+
+class Display:
+    """Shows every iteration as it comes: redrawn on a terminal, a line now and then elsewhere."""
+
+    def __init__(self, title: str, iterations: int, done: int = 0) -> None:
+        self._console = Console(stderr=False)
+        self._bar = Progress(
+            TextColumn(f"[bold]{title}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("iterations, left"),
+            TimeRemainingColumn(),
+            console=self._console,
+        )
+        self._task = self._bar.add_task("", total=iterations, completed=done)
+        self._live = Live(self._bar, console=self._console, transient=True, refresh_per_second=4)
+        self._last_line = 0.0
+
+    def __enter__(self) -> Display:
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def show(self, row: Row) -> None:
+        """Show the iteration described by `row`."""
+        self._bar.update(self._task, completed=row["iteration"])
+        if self._console.is_terminal:
+            self._live.update(Group(summary(row), self._bar))
+        elif time.monotonic() - self._last_line >= LINE_EVERY:
+            self._last_line = time.monotonic()
+            costs = "  ".join(
+                f"{column.removeprefix('cost/')} {row[column]:.4g}/{row['limit/' + column.removeprefix('cost/')]:.4g}"
+                for column in row
+                if column.startswith("cost/")
+            )
+            self._console.print(
+                f"iteration {row['iteration']:>4}  reward {row['reward']:.4g}  {costs}  {row['mode']}  "
+                f"{row['steps_per_second']:,.0f} steps/s",
+                highlight=False,
+            )

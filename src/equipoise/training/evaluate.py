@@ -1,0 +1,141 @@
+"""Evaluation of a trained policy, with confidence in what is said about it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from scipy import stats
+
+from equipoise.errors import UsageError
+from equipoise.training.config import Environment, reopen_simulator
+from equipoise.training.rollout import collect
+from equipoise.training.run import Run
+from equipoise.training.storage import write_atomically
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate and its 95 % confidence interval."""
+
+    value: float
+    """The estimate."""
+    low: float
+    """Lower end."""
+    high: float
+    """Upper end."""
+
+
+@dataclass(frozen=True)
+class CostReport:
+    """What an evaluation says about one constraint J_k ≤ b_k."""
+
+    name: str
+    """The cost's name."""
+    mean: Interval
+    """Mean episode cost (undiscounted sum), with Student's t interval."""
+    upper: float
+    """One-sided upper 95 % confidence bound of J_k: the certificate, if it is within the limit."""
+    limit: float
+    """b_k."""
+    inside: Interval
+    """Share of episodes whose own cost is within the limit, with Wilson's interval. The problem does not ask for
+    this; it asks for the mean."""
+
+    @property
+    def certified(self) -> bool:
+        """Whether J_k ≤ b_k with 95 % confidence."""
+        return self.upper <= self.limit
+
+
+@dataclass(frozen=True)
+class PolicyReport:
+    """What an evaluation says about one policy."""
+
+    reward: Interval
+    """Mean episode return, with Student's t interval."""
+    costs: tuple[CostReport, ...]
+    """One entry a constraint."""
+    episodes: int
+    """Episodes it rests on."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The stochastic policy that was trained, and the deterministic one that takes its mean action."""
+
+    stochastic: PolicyReport
+    """Actions drawn from the policy, as in training: what the limits were trained for."""
+    deterministic: PolicyReport
+    """Mean actions."""
+
+
+def evaluate(
+    run: Run, episodes: int = 100, seed: int = 0, environment: Environment | None = None, threads: int = 0
+) -> Evaluation:
+    """Evaluate the newest policy of `run` on fresh episodes, and write `evaluation.json` into its folder.
+
+    `environment` has to be given again where the task is a callable or a MODULE:ID. Raises `UsageError` for
+    fewer than 2 episodes.
+    """
+    if episodes < 2:
+        raise UsageError(f"episodes is {episodes}; allowed: 2 or more")
+    slots = min(episodes, run.config.slots)
+    rounds = -(-episodes // slots)
+    simulator = reopen_simulator(dataclasses.replace(run.config, slots=slots), threads, environment)
+    try:
+        reports = []
+        for stochastic in (True, False):
+            # Seeds of training are (seed, iteration): an evaluation's longer key is never one of them.
+            key = (run.config.seed, run.progress.iteration, seed, int(stochastic))
+            rollouts = [
+                collect(simulator, run.policy, run.problem.horizon, (*key, i), stochastic) for i in range(rounds)
+            ]
+            returns = np.concatenate([r.returns for r in rollouts])[:episodes]
+            costs = np.concatenate([r.costs for r in rollouts])[:episodes]
+            reports.append(report(returns, costs, run.problem.cost_names, run.limits))
+    finally:
+        simulator.close()
+    evaluation = Evaluation(*reports)
+    content = json.dumps(dataclasses.asdict(evaluation), indent=2) + "\n"
+    write_atomically(run.path / "evaluation.json", content.encode())
+    return evaluation
+
+
+def report(
+    returns: Float[np.ndarray, " n"],
+    costs: Float[np.ndarray, "n K"],
+    names: tuple[str, ...],
+    limits: tuple[float, ...],
+) -> PolicyReport:
+    """Summarise `n` ≥ 2 episodes."""
+    n = len(returns)
+    return PolicyReport(
+        reward=mean_interval(returns),
+        costs=tuple(
+            CostReport(
+                name=name,
+                mean=mean_interval(cost),
+                upper=float(cost.mean() + stats.t.ppf(0.95, n - 1) * cost.std(ddof=1) / np.sqrt(n)),
+                limit=limit,
+                inside=share_interval(int((cost <= limit).sum()), n),
+            )
+            for name, cost, limit in zip(names, costs.T, limits, strict=True)
+        ),
+        episodes=n,
+    )
+
+
+def mean_interval(values: Float[np.ndarray, " n"]) -> Interval:
+    """Return the mean and its 95 % interval by Student's t."""
+    half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    return Interval(float(values.mean()), float(values.mean() - half), float(values.mean() + half))
+
+
+def share_interval(hits: int, n: int) -> Interval:
+    """Return hits/n and its 95 % interval by Wilson's score."""
+    interval = stats.binomtest(hits, n).proportion_ci(method="wilson")
+    return Interval(hits / n, float(interval.low), float(interval.high))

@@ -1,0 +1,80 @@
+"""The picture of a run: reward, costs against their limits, modes as coloured bands, and the conflict."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from equipoise.errors import UsageError
+from equipoise.training.run import Run
+from equipoise.training.storage import write_atomically
+
+MODE_COLOURS = {"reward": "#cfe3f5", "balance": "#e6d9f2", "safety": "#f9d9c6"}
+"""Background of the iterations in each mode."""
+
+
+def draw(run: Run) -> Path:
+    """Draw `plot.png` into the run's folder and return its path; `UsageError` if there is nothing to draw."""
+    if not run.metrics:
+        raise UsageError(f"{run.path} has no finished iteration to draw")
+    names = run.problem.cost_names
+    figure = Figure(figsize=(8, 2.4 * (2 + len(names))), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(2 + len(names), 1, sharex=True)
+    steps = _column(run, "steps")
+    for axis in axes:
+        _bands(axis, run, steps)
+        axis.margins(x=0)
+        axis.spines[["top", "right"]].set_visible(False)
+
+    _curve(axes[0], steps, _column(run, "reward"), _column(run, "reward_se"), "#1f5fa8")
+    axes[0].set_ylabel("reward per episode")
+    for axis, name in zip(axes[1:], names, strict=False):
+        _curve(axis, steps, _column(run, f"cost/{name}"), _column(run, f"cost_se/{name}"), "#b5481a")
+        limit = run.metrics[0][f"limit/{name}"]
+        axis.axhline(limit, color="black", linestyle="--", linewidth=1)
+        axis.annotate(f"limit {limit:.4g}", (1, limit), xycoords=("axes fraction", "data"), ha="right", va="bottom")
+        axis.set_ylabel(f"{name} per episode")
+    for name in names:
+        column = "cos" if len(names) == 1 else f"cos/{name}"
+        axes[-1].plot(steps, _column(run, column), linewidth=1.3, label=name if len(names) > 1 else None)
+    axes[-1].axhline(0, color="black", linewidth=0.8)
+    axes[-1].set_ylim(-1.05, 1.05)
+    axes[-1].set_ylabel("cos φ (conflict < 0)")
+    axes[-1].set_xlabel("environment steps")
+
+    seen = [mode for mode in MODE_COLOURS if mode in {row["mode"] for row in run.metrics}]
+    handles = [Patch(color=MODE_COLOURS[mode], label=f"{mode} mode") for mode in seen]
+    figure.suptitle(f"{run.config.algorithm_name.upper()} on {run.problem.id}, seed {run.config.seed}")
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
+    if len(names) > 1:
+        axes[-1].legend(frameon=False)
+
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=120)
+    path = run.path / "plot.png"
+    write_atomically(path, content.getvalue())
+    return path
+
+
+def _column(run: Run, name: str) -> np.ndarray:
+    return np.array([row[name] for row in run.metrics], float)
+
+
+def _curve(axis: Axes, steps: np.ndarray, mean: np.ndarray, error: np.ndarray, colour: str) -> None:
+    """Draw a mean with a band of one standard error."""
+    axis.fill_between(steps, mean - error, mean + error, color=colour, alpha=0.25, linewidth=0)
+    axis.plot(steps, mean, color=colour, linewidth=1.5)
+
+
+def _bands(axis: Axes, run: Run, steps: np.ndarray) -> None:
+    """Colour the background by mode, each iteration's band ending at its number of steps."""
+    starts = np.concatenate([[0.0], steps[:-1]])
+    for start, end, row in zip(starts, steps, run.metrics, strict=True):
+        axis.axvspan(start, end, color=MODE_COLOURS[row["mode"]], linewidth=0)
