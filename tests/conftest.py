@@ -1,5 +1,12 @@
-"""Every test runs with the library's shapes and types checked at run time."""
+"""Every test runs with the library's shapes and types checked at run time, and shares compiled updates."""
+
+import os
+import tempfile
 
 from jaxtyping import install_import_hook
+
+# One cache of compiled code for all tests and the processes they start, empty at first.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp(prefix="equipoise-tests-"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 
 install_import_hook("equipoise", "beartype.beartype")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from equipoise.algorithms.algorithm import Algorithm, Handler, LearnerState, Report, make_algorithm
 from equipoise.algorithms.crpo import CRPO
 from equipoise.algorithms.pcrpo import PCRPO
@@ -14,7 +16,7 @@ ALGORITHMS: dict[str, type[Handler]] = {"trpo": TRPO, "crpo": CRPO, "pcrpo": PCR
 """Every algorithm of the library by name. The tests run over this registry, so nothing in it can opt out."""
 
 
-def find_algorithm(name: str) -> type[Handler]:
+def find_algorithm(name: str) -> Callable[..., Handler]:
     """Return the settings class of the algorithm `name`; `UsageError` naming the nearest if there is none."""
     try:
         return ALGORITHMS[name]

@@ -99,6 +99,11 @@ class ForeignEnvironments:
                 "name the keys of its costs (--cost-names KEY …)"
             )
         cost = [float(info[name]) for name in self.problem.cost_names]
+        if min(cost) < 0:
+            raise UsageError(
+                f"{self.problem.id} has a cost of {min(cost):g}; allowed: 0 or more, lower is better (if its costs are "
+                "negative rewards, negate them)"
+            )
         return self._flat(observation), float(reward), cost, bool(terminated), bool(truncated)
 
 

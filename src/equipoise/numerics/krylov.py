@@ -43,7 +43,7 @@ def natural_gradients(
     `product` is called `iterations` times on each of m vectors.
     """
     m, d = gradients.shape
-    blocks = min(iterations, -(-d // m))
+    blocks = min(iterations, d)  # not d/m: where gradients are parallel or zero a block adds a single dimension
     products = jax.vmap(product)
 
     def extend(basis: Float[Array, "k d"], block: Array) -> tuple[Array, Array]:

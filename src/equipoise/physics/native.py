@@ -78,14 +78,16 @@ class NativePhysics:
     ) -> None:
         """Put `slots` (default: all) into the given states: writes them, clears the warm start, and forwards."""
         rows = list(range(self.slots) if slots is None else slots)
+        if len(set(rows)) < len(rows) or not set(rows) <= set(range(self.slots)):
+            raise UsageError(f"slots holds {rows}; allowed: distinct numbers from 0 to {self.slots - 1}")
         for name, value, size in (("qpos", qpos, self.model.nq), ("qvel", qvel, self.model.nv)):
             if np.shape(value) != (len(rows), size):
                 raise UsageError(f"{name} has shape {np.shape(value)}; allowed: {(len(rows), size)}")
             if not np.isfinite(value).all():
                 raise UsageError(f"{name} holds {_first_not_finite(value)}; allowed: finite numbers")
-        self._batch.reset(rows, stage=mujoco.mjtStage.mjSTAGE_NONE)
+        self._batch.reset(sorted(rows), stage=mujoco.mjtStage.mjSTAGE_NONE)
         self._qpos[rows], self._qvel[rows], self._warmstart[rows] = qpos, qvel, 0.0
-        self._batch.forward(rows)
+        self._batch.forward(sorted(rows))
 
     def reset(self, slots: Sequence[int], randoms: Sequence[np.random.Generator]) -> Float[np.ndarray, "n obs"]:
         """Start a new episode in each of `slots`, drawn by the task from that slot's own `randoms`."""

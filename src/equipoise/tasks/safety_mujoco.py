@@ -39,7 +39,7 @@ class SafetyHalfCheetah(SafetyMujoco):
     frame_skip = 5
     observation_size = 17
     target_velocity = 0.3
-    measured = (MeasuredLimit(cost_only=10.0, unconstrained=90.0),)
+    measured = (MeasuredLimit(cost_only=8.16, unconstrained=93.0),)
 
     def reset(
         self, qpos: Float[Array, " nq"], qvel: Float[Array, " nv"], random: Random

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -26,14 +25,6 @@ from equipoise.training.storage import write_atomically
 
 Watcher = Callable[[Row], None]
 """Called with every iteration's row of metrics."""
-
-
-def use_compilation_cache() -> None:
-    """Keep compiled updates in the user's cache folder, unless JAX was told of another place."""
-    if jax.config.read("jax_compilation_cache_dir") is None:
-        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        jax.config.update("jax_compilation_cache_dir", str(home / "equipoise" / "xla"))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 def train(
@@ -75,7 +66,6 @@ def resume(
 
 def _learn(config: Config, simulator: Simulator, run_dir: Path, progress: Progress, watch: Watcher | None) -> Run:
     """Iterate until the configured number of steps; whatever happens, what is on the disk can be resumed."""
-    use_compilation_cache()
     algorithm = make_algorithm(config.algorithm)
     log: MetricsLog | None = None
     try:

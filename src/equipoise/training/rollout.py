@@ -9,14 +9,15 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from equipoise.physics import Simulator
+from equipoise.physics import Simulator, Transition
 from equipoise.policy import Actor
 from equipoise.problem import Batch, Estimate, estimate
 
 
 def random_for(purpose: str, *key: int) -> np.random.Generator:
     """Return the source of noise for `purpose` under `key`: the same numbers whenever it is asked for."""
-    return np.random.default_rng([zlib.crc32(purpose.encode()), *key])
+    # As a spawn key, so that keys of different lengths never give the same stream.
+    return np.random.default_rng(np.random.SeedSequence(zlib.crc32(purpose.encode()), spawn_key=key))
 
 
 class Rollout(NamedTuple):
@@ -70,6 +71,8 @@ def collect(simulator: Simulator, actor: Actor, steps: int, key: tuple[int, ...]
         before = time.perf_counter()
         step = simulator.step(action)
         physics_seconds += time.perf_counter() - before
+        if step.diverged.any():
+            step = _blank_diverged(step, observation)
         seen[t], actions[t], following[t] = observation, action, step.observation
         rewards[t], costs[t] = step.reward, step.cost
         terminated[t], diverged[t] = step.terminated, step.diverged
@@ -84,11 +87,21 @@ def collect(simulator: Simulator, actor: Actor, steps: int, key: tuple[int, ...]
                 observation[ended] = simulator.reset(ended.tolist(), [randoms[slot] for slot in ended])
                 age[ended] = 0
     done[-1] = True
-    following[diverged], rewards[diverged], costs[diverged] = seen[diverged], 0.0, 0.0
     episodes = whole_episodes(rewards, costs, done, diverged, problem.horizon)
     batch = Batch(seen, actions, rewards, costs, following, terminated, done, ~diverged, estimate=episodes.estimate)
     policy_seconds = time.perf_counter() - started - physics_seconds
     return Rollout(batch, episodes.returns, episodes.costs, int(diverged.sum()), physics_seconds, policy_seconds)
+
+
+def _blank_diverged(step: Transition, observation: Float[np.ndarray, "N obs"]) -> Transition:
+    """Blank the rows of diverged slots: they hold no meaning, and numbers that may not fit a float32."""
+    gone = step.diverged
+    return step._replace(
+        observation=np.where(gone[:, None], observation, step.observation),
+        reward=np.where(gone, 0.0, step.reward),
+        cost=np.where(gone[:, None], 0.0, step.cost),
+        terminated=step.terminated & ~gone,
+    )
 
 
 def whole_episodes(
@@ -113,5 +126,6 @@ def whole_episodes(
             start = end + 1
     returns = np.array([rewards[a:b, slot].sum(dtype=np.float64) for slot, a, b in spans])
     sums = np.array([costs[a:b, slot].sum(0, dtype=np.float64) for slot, a, b in spans])
-    lengths = np.array([b - a for _, a, b in spans])
+    sums = sums.reshape(len(spans), costs.shape[2])  # also where no episode is left
+    lengths = np.array([b - a for _, a, b in spans], int)
     return Episodes(returns, sums, estimate(returns, sums, lengths))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,8 +61,17 @@ class Run:
         return self.config.resolve_limits(self.problem)
 
 
+def use_compilation_cache() -> None:
+    """Keep compiled updates in the user's cache folder, unless JAX was told of another place."""
+    if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        jax.config.update("jax_compilation_cache_dir", str(home / "equipoise" / "xla"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
 def first_progress(config: Config, problem: Problem) -> Progress:
     """Return what a run starts from: decided by its configuration alone."""
+    use_compilation_cache()  # before the first thing that JAX compiles
     constraints = len(problem.cost_names)
     learner = make_algorithm(config.algorithm).init(problem, jax.random.key(config.seed))
     return Progress(learner, 0, np.zeros(constraints), np.full(1 + constraints, np.nan))

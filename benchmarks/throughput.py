@@ -1,0 +1,171 @@
+"""How much of the raw speed of the physics is left at each stage up to full training.
+
+    python benchmarks/throughput.py [--rounds 7] [--tasks SafetyHopper-v4 ...]
+
+Stages, all on the actions of the same rollout: `raw` is mujoco.batch stepping the same 20 simulations and nothing
+else; `environment` adds observation, reward, cost and checks; `rollout` adds the policy; `training` adds the update
+(PCRPO in balance mode, at its default settings). Stages are timed in turn, round after round, and shares are medians
+of a round's ratios, so that a noisy machine disturbs both sides. Start-up and memory are of whole processes. Prints a
+table, and one JSON object a line for machines to read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import mujoco.batch
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from equipoise.algorithms import PCRPO, Slack, make_algorithm
+from equipoise.physics import NativePhysics
+from equipoise.physics.native import load_model
+from equipoise.policy import Actor
+from equipoise.tasks import TASKS
+from equipoise.training.config import Config
+from equipoise.training.loop import iterate
+from equipoise.training.rollout import collect, random_for
+from equipoise.training.run import first_progress
+
+BALANCE = PCRPO(slack=Slack(schedule="constant", low=-1e9, high=1e9, unit="cost"))
+RAW_SIZES = (16, 20, 32, 64, 128)
+
+
+def speed(steps: int, run: Callable[[], object]) -> float:
+    """Steps per second of `run`, which does `steps` of them."""
+    started = time.perf_counter()
+    run()
+    return steps / (time.perf_counter() - started)
+
+
+def replay(physics: NativePhysics, actions: np.ndarray, slots: int) -> float:
+    """Speed of a bare mujoco.batch of `slots` simulations under the rollout's `actions`."""
+    model = load_model(type(physics.task))
+    batch = mujoco.batch.Batch(model, slots)
+    qpos, qvel, control = batch.bind("qpos"), batch.bind("qvel"), batch.bind("ctrl")
+    qpos[:], qvel[:] = first_states(physics, slots)
+    batch.forward()
+    columns = np.arange(slots) % actions.shape[1]
+    steps = max(200, actions[..., 0].size // slots)
+    chosen = [actions[t % len(actions), columns] for t in range(steps)]
+
+    def run() -> None:
+        for action in chosen:
+            control[:] = action
+            batch.step(nstep=physics.task.frame_skip)
+
+    return speed(len(chosen) * slots, run)
+
+
+def first_states(physics: NativePhysics, slots: int) -> tuple[np.ndarray, np.ndarray]:
+    """States that a rollout starts from."""
+    physics.reset(range(physics.slots), [random_for("bench", slot) for slot in range(physics.slots)])
+    rows = np.arange(slots) % physics.slots
+    return physics.state.qpos[rows], physics.state.qvel[rows]
+
+
+def environment(physics: NativePhysics, actions: np.ndarray) -> float:
+    """Speed of the environment under the rollout's `actions`."""
+    first_states(physics, physics.slots)
+    return speed(actions[..., 0].size, lambda: [physics.step(action) for action in actions])
+
+
+def measure(task: str, rounds: int) -> list[dict[str, object]]:
+    """Time every stage of one task."""
+    config = Config(task, BALANCE)
+    physics = NativePhysics(TASKS[task], config.slots)
+    algorithm = make_algorithm(BALANCE)
+    progress = first_progress(config, physics.problem)
+    steps = config.steps_per_iteration // config.slots
+    progress, _ = iterate(config, physics, algorithm, progress)  # compiles
+    stages: dict[str, list[float]] = {}
+    for _ in range(rounds):
+        learner = progress.learner
+        actor = Actor(learner.policy, learner.observations)
+        rollout = collect(physics, actor, steps, (0, progress.iteration))
+        actions = rollout.batch.action.astype(float)
+        raw = replay(physics, actions, config.slots)
+        stages.setdefault("raw", []).append(raw)
+        stages.setdefault("environment", []).append(environment(physics, actions))
+        key = (0, progress.iteration)
+        stages.setdefault("rollout", []).append(
+            speed(config.steps_per_iteration, lambda a=actor, k=key: collect(physics, a, steps, k))
+        )
+        progress, row = iterate(config, physics, algorithm, progress)
+        stages.setdefault("training", []).append(row["steps_per_second"])
+        stages.setdefault("raw, best size", []).append(max(replay(physics, actions, n) for n in RAW_SIZES))
+    return [
+        {
+            "task": task,
+            "stage": stage,
+            "steps_per_second": round(statistics.median(speeds)),
+            "share_of_raw": round(statistics.median(np.divide(speeds, stages["raw"]).tolist()), 3),
+        }
+        for stage, speeds in stages.items()
+    ]
+
+
+def start_up(cache: str) -> tuple[float, float]:
+    """Seconds from the command to its first finished iteration, and the process's peak memory in GiB."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder) / "run"
+        command = [sys.executable, "-m", "equipoise", "train", "pcrpo", "SafetyHalfCheetah-v4"]
+        started = time.perf_counter()
+        process = subprocess.Popen(
+            [*command, "--total-steps", "100000", "--run-dir", str(run)],
+            stdout=subprocess.DEVNULL,
+            env={**os.environ, "XDG_CACHE_HOME": cache},
+        )
+        while not list(run.glob("checkpoints/*.npz")):
+            if process.poll() is not None:
+                raise SystemExit("the training command failed")
+            time.sleep(0.01)
+        first = time.perf_counter() - started
+        _, status, usage = os.wait4(process.pid, 0)
+        if status:
+            raise SystemExit("the training command failed")
+    return first, usage.ru_maxrss / 2**20
+
+
+def main() -> None:
+    """Measure, and print a table and JSON lines."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--tasks", nargs="*", default=list(TASKS), choices=list(TASKS))
+    parser.add_argument("--no-start-up", action="store_true", help="leave out start-up time and memory")
+    options = parser.parse_args()
+
+    rows = [row for task in options.tasks for row in measure(task, options.rounds)]
+    table = Table("task", "stage", "steps/s", "share of raw")
+    for row in rows:
+        table.add_row(row["task"], row["stage"], f"{row['steps_per_second']:,}", f"{row['share_of_raw']:.2f}")
+    Console().print(table)
+    for row in rows:
+        print(json.dumps(row))
+    if not options.no_start_up:
+        with tempfile.TemporaryDirectory() as cache:
+            for state in ("cold", "warm"):
+                seconds, memory = start_up(cache)
+                print(
+                    json.dumps(
+                        {
+                            "stage": f"first iteration, {state} cache",
+                            "seconds": round(seconds, 1),
+                            "peak_memory_gib": round(memory, 2),
+                        }
+                    )
+                )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,239 @@
+"""Anyone's own Gymnasium environment behind the `Simulator` door."""
+
+from __future__ import annotations
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.spaces import Box, Dict, Discrete
+
+import equipoise  # noqa: F401 (registers the tasks)
+from equipoise.environments.foreign import ForeignEnvironments, gymnasium_factory
+from equipoise.errors import UsageError
+from equipoise.physics import NativePhysics, Simulator
+from equipoise.tasks import TASKS
+
+
+class Cart(gymnasium.Env):
+    """A point pushed along a line from a random place; it reports everything it was given."""
+
+    observation_space = Box(-np.inf, np.inf, (2,), np.float64)
+    action_space = Box(np.array([-1.0, -0.5], np.float32), np.array([1.0, 2.0], np.float32))
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.place, self.steps = self.np_random.normal(), 0
+        return self.observe(), {}
+
+    def observe(self):
+        return np.array([self.place, self.steps], np.float64)
+
+    def step(self, action):
+        assert self.action_space.contains(action), f"{action!r} is outside of the action space"
+        self.place, self.steps = self.place + float(action[0]), self.steps + 1
+        info = {"cost": abs(self.place), "energy": float(np.square(action).sum()), "steps": self.steps}
+        return self.observe(), self.reward(action), self.steps == 3, self.steps == 5, info
+
+    def reward(self, action):
+        return float(action[0] - 10 * action[1])
+
+
+def foreign(env=Cart, slots: int = 2, **settings) -> ForeignEnvironments:
+    simulator = ForeignEnvironments(env, slots, "Cart", **{"horizon": 5, **settings})
+    simulator.reset(range(slots), generators(range(slots)))
+    return simulator
+
+
+def generators(seeds) -> list[np.random.Generator]:
+    return [np.random.default_rng(seed) for seed in seeds]
+
+
+@pytest.fixture
+def registered():
+    """Ids of `Cart` with an episode of 7 steps and with none; forgotten again after the test."""
+    gymnasium.register("equipoise-test/Cart-v0", entry_point=Cart, max_episode_steps=7)
+    gymnasium.register("equipoise-test/Endless-v0", entry_point=Cart)
+    yield "equipoise-test/Cart-v0", "equipoise-test/Endless-v0"
+    for env_id in ("equipoise-test/Cart-v0", "equipoise-test/Endless-v0"):
+        del gymnasium.registry[env_id]
+
+
+# What comes through
+
+
+def test_observation_reward_and_costs_are_the_environments_own():
+    simulator, own = foreign(cost_names=("energy", "cost")), [Cart(), Cart()]
+    seeds = [int(random.integers(2**31)) for random in generators([0, 1])]
+    starts = [env.reset(seed=seed)[0] for env, seed in zip(own, seeds, strict=True)]
+    np.testing.assert_array_equal(simulator.reset([0, 1], generators([0, 1])), starts)
+    action = np.array([[0.5, 0.25], [-1.0, 2.0]], np.float32)
+    step = simulator.step(action)
+    for i, env in enumerate(own):
+        observation, reward, terminated, truncated, info = env.step(action[i])
+        np.testing.assert_array_equal(step.observation[i], observation)
+        assert step.reward[i] == reward
+        assert step.cost[i].tolist() == [info["energy"], info["cost"]]
+        assert (step.terminated[i], step.truncated[i], step.diverged[i]) == (terminated, truncated, False)
+
+
+def test_problem_describes_the_environment():
+    problem = foreign(cost_names=("energy", "cost")).problem
+    assert (problem.id, problem.observation_size, problem.action_size, problem.horizon) == ("Cart", 2, 2, 5)
+    assert problem.cost_names == ("energy", "cost") and problem.limits is None
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_action_is_clipped_to_the_environments_space_and_keeps_its_dtype(dtype):
+    class Typed(Cart):
+        action_space = Box(np.array([-1.0, -0.5], dtype), np.array([1.0, 2.0], dtype), dtype=dtype)
+
+        def reward(self, action):
+            assert action.dtype == dtype
+            return super().reward(action)
+
+    step = foreign(Typed).step(np.array([[5.0, -7.0], [-3.0, 9.0]]))
+    np.testing.assert_array_equal(step.reward, [1.0 + 5.0, -1.0 - 20.0])
+
+
+def test_terminated_and_truncated_are_told_apart():
+    simulator = foreign(slots=1)
+    steps = [simulator.step(np.zeros((1, 2))) for _ in range(5)]
+    assert [bool(step.terminated[0]) for step in steps] == [False, False, True, False, False]
+    assert [bool(step.truncated[0]) for step in steps] == [False, False, False, False, True]
+
+
+def test_nothing_resets_by_itself_and_a_reset_touches_only_its_slots():
+    simulator = foreign(slots=3)
+    for _ in range(4):
+        simulator.step(np.zeros((3, 2)))
+    seen = simulator.reset([2, 0], generators([0, 1]))
+    after = simulator.step(np.zeros((3, 2)))
+    np.testing.assert_array_equal(after.observation[:, 1], [1, 5, 1])
+    np.testing.assert_array_equal(after.observation[[2, 0], 0], seen[:, 0])
+
+
+class Nested(Cart):
+    """The same point, observed through a dictionary."""
+
+    observation_space = Dict({"wheel": Discrete(3), "body": Dict({"b": Box(-9, 9, (2, 2)), "a": Box(-9, 9, (1,))})})
+
+    def observe(self):
+        body = {"a": np.array([self.steps], np.float32), "b": np.full((2, 2), 7, np.float32)}
+        return {"wheel": np.int64(1), "body": body}
+
+
+def test_a_nested_observation_is_flattened_as_gymnasium_flattens_it():
+    simulator = foreign(Nested)
+    assert simulator.problem.observation_size == 8
+    row = [0.0, 7.0, 7.0, 7.0, 7.0, 0.0, 1.0, 0.0]  # body a, b, then the wheel one-hot
+    assert simulator.reset([1], generators([0])).tolist() == [row]
+    assert simulator.step(np.zeros((2, 2))).observation.tolist() == [[1.0, *row[1:]]] * 2
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("where", ["reward", "cost", "observation"])
+def test_a_number_that_is_not_finite_means_diverged_in_its_slot_alone(where, value):
+    class Broken(Cart):
+        def step(self, action):
+            observation, reward, terminated, truncated, info = super().step(action)
+            if action[0] > 0.9:
+                reward = value if where == "reward" else reward
+                info["cost"] = value if where == "cost" else info["cost"]
+                observation = np.array([value, 0.0]) if where == "observation" else observation
+            return observation, reward, terminated, truncated, info
+
+    step = foreign(Broken, slots=3).step(np.array([[0.0, 0.0], [1.0, 0.0], [0.5, 0.0]]))
+    assert step.diverged.tolist() == [False, True, False]
+
+
+def test_the_same_generators_give_the_same_episodes():
+    def episode(seeds):
+        simulator = foreign()
+        observations = [simulator.reset([0, 1], generators(seeds))]
+        return np.stack(observations + [simulator.step(np.full((2, 2), 0.1)).observation for _ in range(4)])
+
+    np.testing.assert_array_equal(episode([0, 1]), episode([0, 1]))
+    np.testing.assert_array_equal(episode([0, 1])[:, 0], episode([0, 5])[:, 0])
+    assert (episode([0, 1])[0, 1] != episode([0, 5])[0, 1]).any()
+    random = np.random.default_rng(0)
+    simulator = foreign()
+    first, second = (simulator.reset([0], [random]) for _ in range(2))
+    assert (first != second).any(), "a generator's second episode starts elsewhere"
+
+
+def test_our_own_task_through_the_foreign_door_is_native_physics(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # MuJoCo writes its warnings into the working folder
+    simulator = ForeignEnvironments(gymnasium_factory("equipoise/SafetyHopper-v4"), 1, "SafetyHopper-v4")
+    physics = NativePhysics(TASKS["SafetyHopper-v4"], 1, threads=1)
+    assert simulator.problem.horizon == physics.problem.horizon
+    seed = int(np.random.default_rng(0).integers(2**31))
+    start = physics.reset([0], [gymnasium.utils.seeding.np_random(seed)[0]])
+    np.testing.assert_array_equal(simulator.reset([0], generators([0])), start)
+    for action in np.random.default_rng(1).uniform(-1, 1, (10, 1, 3)).astype(np.float32):
+        a, b = simulator.step(action), physics.step(action)
+        np.testing.assert_array_equal(a.observation, b.observation)
+        assert (a.reward, a.cost) == (b.reward, b.cost)
+
+
+def test_close_closes_every_environment():
+    closed = []
+
+    class Closing(Cart):
+        def close(self):
+            closed.append(self)
+
+    foreign(Closing, slots=3).close()
+    assert len(set(map(id, closed))) == 3
+
+
+def test_it_stands_behind_the_simulator_door():
+    assert isinstance(foreign(), Simulator)
+
+
+# What is refused
+
+
+def test_a_missing_cost_is_an_error_naming_what_is_there():
+    simulator = foreign(cost_names=("energy", "danger"))
+    with pytest.raises(UsageError, match=r"Cart has no 'danger' in its info \(there: cost, energy, steps\)"):
+        simulator.step(np.zeros((2, 2)))
+
+
+def test_an_empty_info_is_an_error_too():
+    class Silent(Cart):
+        def step(self, action):
+            return *super().step(action)[:4], {}
+
+    with pytest.raises(UsageError, match=r"no 'cost' in its info \(there: nothing\)"):
+        foreign(Silent).step(np.zeros((2, 2)))
+
+
+@pytest.mark.parametrize("space", [Discrete(4), Box(-1, 1, (2, 2)), Dict({"a": Box(-1, 1, (2,))})])
+def test_an_action_space_that_is_no_one_dimensional_box_is_refused(space):
+    class Other(Cart):
+        action_space = space
+
+    with pytest.raises(UsageError, match=r"Cart has the action space .*; allowed: a one-dimensional Box"):
+        foreign(Other)
+
+
+def test_an_episode_of_unknown_length_is_refused(registered):
+    for make in (Cart, gymnasium_factory(registered[1])):
+        with pytest.raises(UsageError, match=r"does not say how long an episode is; give the horizon"):
+            foreign(make, horizon=None)
+        assert foreign(make, horizon=4).problem.horizon == 4
+
+
+def test_the_horizon_is_the_registered_one_or_a_shorter_one(registered):
+    make = gymnasium_factory(registered[0])
+    assert foreign(make, horizon=None).problem.horizon == 7
+    assert foreign(make, horizon=6).problem.horizon == 6
+    with pytest.raises(UsageError, match="truncates after 7 steps, so a horizon of 8 is never reached"):
+        foreign(make, horizon=8)
+
+
+@pytest.mark.parametrize("env_id", ["NoSuchTask-v0", "no_such_module:Task-v0", "equipoise/SafetyHoper-v4"])
+def test_an_unknown_id_is_a_usage_error_on_one_line(env_id):
+    with pytest.raises(UsageError, match=f"unknown task '{env_id}'") as error:
+        gymnasium_factory(env_id)
+    assert "\n" not in str(error.value)

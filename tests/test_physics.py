@@ -1,0 +1,266 @@
+"""Native physics: deterministic whatever the threads and slots, exact after `set_state`, and safe when it diverges."""
+
+from __future__ import annotations
+
+import mujoco
+import mujoco.batch
+import numpy as np
+import pytest
+
+from equipoise.errors import UsageError
+from equipoise.physics import NativePhysics, Simulator, Transition
+from equipoise.tasks import TASKS
+
+every_task = pytest.mark.parametrize("task_id", TASKS)
+
+
+@pytest.fixture(autouse=True)
+def in_its_own_folder(tmp_path, monkeypatch):
+    """MuJoCo writes its warnings to MUJOCO_LOG.TXT in the working folder."""
+    monkeypatch.chdir(tmp_path)
+
+
+def make(task_id: str, slots: int, threads: int = 1) -> NativePhysics:
+    """Physics whose slots stand in their first episode's start, slot i's drawn from generator i."""
+    physics = NativePhysics(TASKS[task_id], slots, threads)
+    physics.reset(range(slots), generators(range(slots)))
+    return physics
+
+
+def generators(seeds) -> list[np.random.Generator]:
+    return [np.random.default_rng(seed) for seed in seeds]
+
+
+def random_actions(physics: NativePhysics, steps: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).uniform(-1.5, 1.5, (steps, physics.slots, physics.model.nu))
+
+
+def run(physics: NativePhysics, actions: np.ndarray) -> Transition:
+    """Step through `actions`; every field of the result with time as its first axis."""
+    return Transition(*map(np.stack, zip(*(physics.step(action) for action in actions), strict=True)))
+
+
+def assert_identical(a: Transition, b: Transition) -> None:
+    for name, x, y in zip(Transition._fields, a, b, strict=True):
+        np.testing.assert_array_equal(x, y, err_msg=name, strict=True)
+
+
+def rows(transition: Transition, slots) -> Transition:
+    return Transition(*(x[:, slots] for x in transition))
+
+
+# Determinism
+
+
+@every_task
+@pytest.mark.parametrize("threads", [2, 0])
+def test_bits_do_not_depend_on_the_number_of_threads(task_id, threads):
+    one, many = make(task_id, slots=5, threads=1), make(task_id, slots=5, threads=threads)
+    actions = random_actions(one, steps=60)
+    assert_identical(run(one, actions), run(many, actions))
+
+
+@every_task
+def test_a_slot_does_not_depend_on_the_other_slots(task_id):
+    together = make(task_id, slots=5)
+    actions = random_actions(together, steps=60)
+    results = run(together, actions)
+    for slots in ([0], [0, 1, 2]):
+        fewer = make(task_id, len(slots))
+        assert_identical(run(fewer, actions[:, slots]), rows(results, slots))
+    alone = NativePhysics(TASKS[task_id], 1, threads=1)
+    alone.reset([0], generators([4]))
+    assert_identical(run(alone, actions[:, [4]]), rows(results, [4]))
+
+
+@every_task
+def test_resetting_a_slot_disturbs_no_other_and_forgets_what_was_before(task_id):
+    undisturbed, physics, fresh = make(task_id, 3), make(task_id, 3), NativePhysics(TASKS[task_id], 1, 1)
+    actions = random_actions(physics, steps=60)
+    expected = run(undisturbed, actions)
+    before = run(physics, actions[:30])
+    physics.reset([1], generators([9]))
+    fresh.reset([0], generators([9]))
+    after = run(physics, actions[30:])
+    assert_identical(rows(before, [0, 1, 2]), Transition(*(x[:30] for x in expected)))
+    assert_identical(rows(after, [0, 2]), rows(Transition(*(x[30:] for x in expected)), [0, 2]))
+    assert_identical(rows(after, [1]), run(fresh, actions[30:, [1]]))
+
+
+@every_task
+def test_reset_returns_what_is_observed_in_the_new_states_in_the_order_asked_for(task_id):
+    physics = make(task_id, 3)
+    run(physics, random_actions(physics, steps=5))
+    seen = physics.reset([2, 0], generators([1, 2]))
+    np.testing.assert_array_equal(seen, physics.task.observation(physics.state)[[2, 0]])
+    assert not (seen[0] == seen[1]).all()
+
+
+# Setting states
+
+
+def some_states(physics: NativePhysics, slots: int, seed: int = 3) -> tuple[np.ndarray, np.ndarray]:
+    random, model = np.random.default_rng(seed), physics.model
+    qpos = model.qpos0 + random.uniform(-0.1, 0.1, (slots, model.nq))
+    return qpos, random.normal(0.0, 1.0, (slots, model.nv))
+
+
+@every_task
+def test_after_set_state_a_step_is_exactly_that_of_fresh_data(task_id):
+    physics = make(task_id, 3)
+    run(physics, random_actions(physics, steps=20))  # leaves warm starts, controls and time behind
+    qpos, qvel = some_states(physics, 2)
+    physics.set_state(qpos, qvel, slots=[2, 0])
+    action = random_actions(physics, steps=1, seed=4)[0]
+    physics.step(action)
+    for slot, q, v in zip([2, 0], qpos, qvel, strict=True):
+        data = mujoco.MjData(physics.model)
+        data.qpos[:], data.qvel[:] = q, v
+        mujoco.mj_forward(physics.model, data)
+        data.ctrl[:] = action[slot]
+        mujoco.mj_step(physics.model, data, TASKS[task_id].frame_skip)
+        np.testing.assert_array_equal(physics.state.qpos[slot], data.qpos)
+        np.testing.assert_array_equal(physics.state.qvel[slot], data.qvel)
+
+
+@every_task
+def test_after_set_state_derived_quantities_are_those_of_the_new_state(task_id):
+    physics = make(task_id, 3)
+    placed = physics._batch.bind("xpos")  # the bodies' positions, which some tasks observe
+    qpos, qvel = some_states(physics, 3)
+    physics.set_state(qpos, qvel)
+    for slot in range(3):
+        data = mujoco.MjData(physics.model)
+        data.qpos[:], data.qvel[:] = qpos[slot], qvel[slot]
+        mujoco.mj_forward(physics.model, data)
+        np.testing.assert_array_equal(placed[slot], data.xpos)
+
+
+@every_task
+def test_set_state_writes_the_slots_named_or_all_and_no_other(task_id):
+    physics = make(task_id, 3)
+    before, (qpos, qvel) = physics.state, some_states(physics, 3)
+    physics.set_state(qpos[:1], qvel[:1], slots=[1])
+    np.testing.assert_array_equal(physics.state.qpos, [before.qpos[0], qpos[0], before.qpos[2]])
+    np.testing.assert_array_equal(physics.state.qvel, [before.qvel[0], qvel[0], before.qvel[2]])
+    physics.set_state(qpos, qvel)
+    np.testing.assert_array_equal(physics.state.qpos, qpos)
+    np.testing.assert_array_equal(physics.state.qvel, qvel)
+
+
+@every_task
+def test_what_was_returned_does_not_change_with_later_steps(task_id):
+    physics = make(task_id, 2)
+    actions = random_actions(physics, steps=2)
+    state, step = physics.state, physics.step(actions[0])
+    kept = [np.copy(x) for x in (state.qpos, state.qvel, *step)]
+    physics.step(actions[1])
+    state.qpos[:] = 7.0
+    assert not (physics.state.qpos == 7.0).any()
+    for x, y in zip((state.qvel, *step), kept[1:], strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+# Wrong arguments
+
+
+def wrong_value(array: np.ndarray, value: float) -> np.ndarray:
+    array = array.copy()
+    array[1, 2] = value
+    return array
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", ["action", "qpos", "qvel"])
+def test_a_number_that_is_not_finite_is_named_with_its_place(name, value):
+    physics = make("SafetyHopper-v4", 2)
+    before, (qpos, qvel) = physics.state, some_states(physics, 2)
+    with pytest.raises(UsageError, match=rf"{name} holds {value} at \[1, 2\]; allowed: finite numbers"):
+        if name == "action":
+            physics.step(wrong_value(np.zeros((2, 3)), value))
+        elif name == "qpos":
+            physics.set_state(wrong_value(qpos, value), qvel)
+        else:
+            physics.set_state(qpos, wrong_value(qvel, value))
+    np.testing.assert_array_equal(physics.state.qpos, before.qpos)
+    np.testing.assert_array_equal(physics.state.qvel, before.qvel)
+
+
+@pytest.mark.parametrize("shape", [(2, 4), (2, 2), (3, 3), (1, 3)])
+def test_a_wrong_action_shape_is_named_with_the_one_allowed(shape):
+    physics = make("SafetyHopper-v4", 2)
+    message = rf"action has shape \({shape[0]}, {shape[1]}\); allowed: \(2, 3\)"
+    with pytest.raises(UsageError, match=message):
+        physics.step(np.zeros(shape))
+
+
+@pytest.mark.parametrize(
+    ("name", "qpos_shape", "qvel_shape", "slots", "allowed"),
+    [
+        ("qpos", (2, 5), (2, 6), None, (2, 6)),
+        ("qvel", (2, 6), (2, 7), None, (2, 6)),
+        ("qpos", (1, 6), (1, 6), None, (2, 6)),
+        ("qpos", (2, 6), (2, 6), [1], (1, 6)),
+    ],
+)
+def test_a_wrong_state_shape_is_named_with_the_one_allowed(name, qpos_shape, qvel_shape, slots, allowed):
+    physics = make("SafetyHopper-v4", 2)
+    shape = qpos_shape if name == "qpos" else qvel_shape
+    with pytest.raises(UsageError) as error:
+        physics.set_state(np.zeros(qpos_shape), np.zeros(qvel_shape), slots)
+    assert f"{name} has shape {shape}; allowed: {allowed}" in str(error.value)
+
+
+@pytest.mark.parametrize("slots", [[0, 2], [0, -1], [1, 1]])
+def test_slots_that_are_not_there_or_named_twice_are_refused(slots):
+    physics = make("SafetyHopper-v4", 2)
+    with pytest.raises(UsageError, match=r"slots holds .*; allowed: distinct numbers from 0 to 1"):
+        physics.set_state(*some_states(physics, 2), slots=slots)
+
+
+# Divergence
+
+
+def absurd(physics: NativePhysics, field: str, value: float) -> tuple[np.ndarray, np.ndarray]:
+    qpos, qvel = physics.model.qpos0[None].copy(), np.zeros((1, physics.model.nv))
+    (qpos if field == "qpos" else qvel)[:] = value
+    return qpos, qvel
+
+
+@every_task
+@pytest.mark.parametrize("field", ["qpos", "qvel"])
+@pytest.mark.parametrize("value", [1e9, -1e12, 1e200])
+def test_a_diverged_slot_is_reported_disturbs_no_other_and_works_again_after_its_reset(task_id, field, value):
+    healthy, physics, fresh = (
+        make(task_id, 4),
+        make(task_id, 4, threads=2),
+        NativePhysics(TASKS[task_id], 1, 1),
+    )
+    actions = random_actions(physics, steps=30)
+    physics.set_state(*absurd(physics, field, value), slots=[2])
+    expected, got = run(healthy, actions), run(physics, actions)
+    assert got.diverged[:, 2].all(), "from its first step on, until it is reset"
+    assert not got.terminated[:, 2].any()
+    assert not np.allclose(physics.state.qpos[2], physics.model.qpos0, atol=10), "MuJoCo resets nothing silently"
+    assert_identical(rows(got, [0, 1, 3]), rows(expected, [0, 1, 3]))
+    physics.reset([2], generators([8]))
+    fresh.reset([0], generators([8]))
+    again = run(physics, actions)
+    assert not again.diverged.any()
+    assert_identical(rows(again, [2]), run(fresh, actions[:, [2]]))
+    assert_identical(rows(again, [0, 1, 3]), rows(run(healthy, actions), [0, 1, 3]))
+
+
+def test_a_slot_in_which_mujoco_raises_has_diverged(monkeypatch):
+    physics = make("SafetyHopper-v4", 3)
+
+    class Raising:
+        def step(self, nstep: int) -> None:
+            raise mujoco.batch.SimulationError(np.array([1]), "stack overflow")
+
+    monkeypatch.setattr(physics, "_batch", Raising())
+    assert physics.step(np.zeros((3, 3))).diverged.tolist() == [False, True, False]
+
+
+def test_it_stands_behind_the_simulator_door():
+    assert isinstance(NativePhysics(TASKS["SafetyHopper-v4"], 1, threads=1), Simulator)

@@ -1,0 +1,469 @@
+"""The policy step on small synthetic samples, against a dense double-precision implementation of the specification."""
+
+import functools
+from typing import NamedTuple, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.flatten_util import ravel_pytree
+
+from equipoise.algorithms.settings import TrustRegion
+from equipoise.algorithms.trust_region import MODES, OUTCOMES, Samples, Wish, _direction, improve
+from equipoise.gradients.metric import Metric
+from equipoise.numerics.krylov import NaturalGradients
+from equipoise.policy import GaussianPolicy
+
+FLOOR = -3.0
+STEPS, SLOTS, OBSERVATIONS, ACTIONS, HIDDEN = 8, 6, 3, 2, 4
+PARAMETERS = HIDDEN * OBSERVATIONS + HIDDEN + ACTIONS * HIDDEN + ACTIONS + ACTIONS
+DAMPING = 0.1
+CONFIG = {"cg_iterations": PARAMETERS, "damping": DAMPING}
+"""As many iterations as parameters: every solve is exact."""
+
+BOTH, REWARD, SAFETY, NOTHING = (True, True), (True, False), (False, True), (False, False)
+
+compiled = jax.jit(improve, static_argnames="metric")
+compiled_direction = jax.jit(_direction, static_argnames="metric")
+
+
+# The specification, dense and in double precision
+
+
+def forward(parameters, observation):
+    """Return means and log-deviations from the parameters as one vector; observations are rows."""
+    cuts = np.cumsum([HIDDEN * OBSERVATIONS, HIDDEN, ACTIONS * HIDDEN, ACTIONS])
+    first, bias, last, last_bias, log_std = jnp.split(parameters, cuts)
+    hidden = jnp.tanh(observation @ first.reshape(HIDDEN, OBSERVATIONS).T + bias)
+    return hidden @ last.reshape(ACTIONS, HIDDEN).T + last_bias, log_std
+
+
+def surrogates(parameters, old, rows):
+    """Return E[(π/π_old − 1)·Âᵢ] of every objective."""
+
+    def log_density(parameters):
+        mean, log_std = forward(parameters, rows.observation)
+        return (-0.5 * ((rows.action - mean) / jnp.exp(log_std)) ** 2 - log_std).sum(-1)
+
+    return jnp.expm1(log_density(parameters) - log_density(old)) @ rows.advantage / len(rows.advantage)
+
+
+def divergences(parameters, old, rows):
+    """Return the mean KL divergence from the old policy."""
+    (mean, log_std), (new_mean, new_log_std) = (forward(p, rows.observation) for p in (old, parameters))
+    square = (jnp.exp(2 * log_std) + (mean - new_mean) ** 2) / jnp.exp(2 * new_log_std)
+    return (new_log_std - log_std + 0.5 * square - 0.5).sum(-1).mean()
+
+
+compiled_surrogates = jax.jit(surrogates)
+gradients_of = jax.jit(jax.jacobian(surrogates))
+fisher_of = jax.jit(jax.hessian(divergences))
+
+
+class Rows(NamedTuple):
+    """The valid steps of some samples, in double precision."""
+
+    observation: np.ndarray
+    action: np.ndarray
+    advantage: np.ndarray
+
+
+def rows_of(samples):
+    valid = np.asarray(samples.valid)
+    return Rows(*(np.asarray(x, np.float64)[valid] for x in samples[:3]))
+
+
+class Reference(NamedTuple):
+    """Gradients, Fisher matrix and natural gradients, dense."""
+
+    gradients: np.ndarray
+    fisher: np.ndarray
+
+    @property
+    def system(self):
+        return self.fisher + DAMPING * np.eye(PARAMETERS)
+
+    @property
+    def directions(self):
+        return np.linalg.solve(self.system, self.gradients.T).T
+
+    def step(self, wanted=BOTH, preference=(0.5, 0.5), metric="fisher", max_kl=0.01):
+        """Return the step of full length and sin²φ, by the paper's formula for two gradients."""
+        root = np.linalg.inv(np.linalg.cholesky(self.system)).T
+        vectors = {"euclidean": self.gradients, "fisher": self.gradients @ root}.get(metric, self.directions)
+        lengths = np.linalg.norm(vectors, axis=1)
+        if metric == "step":
+            lengths = np.sqrt((self.gradients * self.directions).sum(1))
+        x, (e, f) = np.asarray(preference) * np.asarray(wanted), vectors / lengths[:, None]
+        cosine = e @ f / np.linalg.norm(e) / np.linalg.norm(f)
+        if all(wanted) and cosine < 0:
+            weights, freedom = x - x[::-1] * (e @ f) / np.array([e @ e, f @ f]), 1 - cosine**2
+        else:
+            weights, freedom = x, 1.0
+        step = (weights / lengths) @ self.directions
+        return step * np.sqrt(2 * max_kl * freedom / (step @ self.system @ step)), freedom
+
+
+def reference(policy, samples, fisher_samples=None):
+    """Compute the reference for `samples`, its Fisher matrix over `fisher_samples` if those are others."""
+    start = parameters_of(policy)
+    with jax.enable_x64():
+        gradients = gradients_of(start, start, rows_of(samples))
+        fisher = fisher_of(start, start, rows_of(samples if fisher_samples is None else fisher_samples))
+        return Reference(np.asarray(gradients), np.asarray(fisher))
+
+
+def measured(policy, new, samples):
+    """Return the mean KL divergence and every surrogate's change between two policies."""
+    with jax.enable_x64():
+        arguments = (parameters_of(new), parameters_of(policy), rows_of(samples))
+        return float(divergences(*arguments)), np.asarray(surrogates(*arguments))
+
+
+def parameters_of(policy):
+    return np.asarray(ravel_pytree(policy)[0], np.float64)
+
+
+# Synthetic problems
+
+
+@functools.cache
+def drawn_policy(log_std=-0.5):
+    policy = GaussianPolicy.create(jax.random.key(0), OBSERVATIONS, ACTIONS, (HIDDEN,), log_std, FLOOR)
+    parameters, rebuild = ravel_pytree(policy)
+    return rebuild(parameters.at[:-ACTIONS].add(0.3 * jax.random.normal(jax.random.key(1), (PARAMETERS - ACTIONS,))))
+
+
+@functools.cache
+def drawn_samples(conflict=0.0, seed=0):
+    """Draw samples whose cost advantage is `conflict` times against the reward's (0: of its own; −1: in accord)."""
+    random = np.random.default_rng(seed)
+    observation = random.normal(size=(STEPS, SLOTS, OBSERVATIONS)).astype(np.float32)
+    mean, log_std = drawn_policy()(jnp.asarray(observation).reshape(-1, OBSERVATIONS))
+    action = mean.reshape(STEPS, SLOTS, ACTIONS) + np.exp(log_std) * random.normal(size=(STEPS, SLOTS, ACTIONS))
+    reward, cost = random.normal(size=(2, STEPS, SLOTS))
+    valid = random.random((STEPS, SLOTS)) < 0.9
+    advantage = np.stack([reward, -conflict * reward + (1 - abs(conflict)) * cost], axis=-1) * valid[..., None]
+    return Samples(*(jnp.asarray(x, jnp.float32) for x in (observation, action, advantage)), jnp.asarray(valid))
+
+
+def scaled(samples, *factors):
+    return samples._replace(advantage=samples.advantage * jnp.asarray(factors, jnp.float32))
+
+
+def wish(*candidates, preference=(0.5, 0.5)):
+    """Ask for `candidates`, filled up to two; one objective alone has all the preference."""
+    wanted = np.array([*candidates, NOTHING][:2])
+    preferences = np.where(wanted.all(1, keepdims=True), preference, wanted).astype(np.float32)
+    return Wish(jnp.asarray(1, jnp.int32), jnp.asarray(wanted), jnp.asarray(preferences))
+
+
+def improved(samples, asked=None, policy=None, metric="fisher", **config):
+    """Improve the drawn policy; return the new one and the report in NumPy."""
+    asked = wish(BOTH) if asked is None else asked
+    policy = drawn_policy() if policy is None else policy
+    config = {name: float(value) for name, value in config.items()}
+    new, report = compiled(policy, samples, asked, TrustRegion(**CONFIG | config), metric=metric)
+    return new, jax.tree.map(np.asarray, report)
+
+
+def moved(new, policy=None):
+    return parameters_of(new) - parameters_of(drawn_policy() if policy is None else policy)
+
+
+def assert_unmoved(new, report, outcome):
+    assert OUTCOMES[report.outcome] == outcome
+    for old, found in zip(jax.tree.leaves(drawn_policy()), jax.tree.leaves(new), strict=True):
+        np.testing.assert_array_equal(old, found)
+    assert report.kl == 0
+    np.testing.assert_array_equal(report.gain, 0)
+    np.testing.assert_array_equal(report.gain_heldout, 0)
+
+
+CONFLICTS = (-0.9, 0.0, 0.6, 0.9)
+WISHES = {"both": wish(BOTH), "reward": wish(REWARD), "safety": wish(SAFETY)}
+WANTED = {"both": BOTH, "reward": REWARD, "safety": SAFETY}
+
+
+# What the step is
+
+
+@pytest.mark.parametrize("asked", WISHES)
+@pytest.mark.parametrize("conflict", CONFLICTS)
+def test_the_step_is_the_projected_natural_gradient_scaled_to_its_radius(conflict, asked):
+    samples = drawn_samples(conflict)
+    new, report = improved(samples, WISHES[asked])
+    step, _ = reference(drawn_policy(), samples).step(WANTED[asked])
+    assert OUTCOMES[report.outcome] == "accepted"
+    expected = 0.8**report.backtracks * step
+    np.testing.assert_allclose(moved(new), expected, rtol=1e-3, atol=1e-4 * np.linalg.norm(expected))
+
+
+@pytest.mark.parametrize("metric", get_args(Metric))
+def test_each_metric_projects_in_its_own_geometry(metric):
+    dense = reference(drawn_policy(), drawn_samples(0.6))
+    arrays = (dense.gradients, dense.directions, dense.gradients @ dense.directions.T)
+    natural = NaturalGradients(*(jnp.asarray(x, jnp.float32) for x in arrays))
+    found = compiled_direction(natural, jnp.asarray(BOTH), jnp.asarray([0.3, 0.7]), TrustRegion(), metric=metric)
+    expected, _ = dense.step(preference=(0.3, 0.7), metric=metric)
+    np.testing.assert_allclose(found.coefficients @ natural.directions, expected, rtol=1e-3, atol=1e-4)
+    other, _ = dense.step(preference=(0.3, 0.7), metric="natural" if metric == "fisher" else "fisher")
+    assert np.linalg.norm(expected - other) > 0.01 * np.linalg.norm(expected)
+
+
+def test_the_step_is_taken_and_its_cosine_reported_in_the_metric_asked_for():
+    samples = drawn_samples(0.6)
+    new, report = improved(samples, metric="euclidean")
+    dense = reference(drawn_policy(), samples)
+    expected = 0.8**report.backtracks * dense.step(metric="euclidean")[0]
+    np.testing.assert_allclose(moved(new), expected, rtol=1e-3, atol=1e-4)
+    reward, cost = dense.gradients
+    cosine = reward @ cost / np.linalg.norm(reward) / np.linalg.norm(cost)
+    np.testing.assert_allclose(report.cos, cosine, rtol=1e-3)
+    assert abs(report.cos_fisher[0] - cosine) > 0.01
+
+
+@pytest.mark.parametrize("conflict", CONFLICTS)
+def test_the_unshortened_step_has_radius_delta_times_squared_sine(conflict):
+    """dᵀ(F + λI)d = 2δ·sin²φ under conflict, 2δ without."""
+    samples = drawn_samples(conflict)
+    new, report = improved(samples)
+    full = moved(new) / 0.8**report.backtracks
+    cosine = report.cos_fisher[0]
+    assert (cosine < -0.1) == (conflict > 0.3)
+    expected = 2 * 0.01 * (1 - min(cosine, 0) ** 2)
+    assert full @ reference(drawn_policy(), samples).system @ full == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize("max_kl", [1e-4, 0.01, 0.3])
+@pytest.mark.parametrize("conflict", CONFLICTS)
+def test_an_accepted_step_stays_in_the_radius_and_raises_the_combined_surrogate(conflict, max_kl):
+    samples = drawn_samples(conflict)
+    new, report = improved(samples, max_kl=max_kl)
+    assert OUTCOMES[report.outcome] == "accepted"
+    kl, change = measured(drawn_policy(), new, samples)
+    assert 0 < kl <= max_kl
+    assert report.kl == pytest.approx(kl, rel=1e-2, abs=1e-6)
+    # The combined surrogate is Σ cᵢLᵢ for the step Σ cᵢuᵢ.
+    directions = reference(drawn_policy(), samples).directions
+    coefficients = np.linalg.lstsq(directions.T, moved(new), rcond=None)[0]
+    np.testing.assert_allclose(coefficients @ directions, moved(new), atol=1e-3 * np.linalg.norm(moved(new)))
+    assert coefficients @ change > 0
+
+
+def test_the_line_search_shortens_a_step_that_is_too_long():
+    """At this radius the quadratic model of the divergence no longer holds."""
+    samples, backtracks = drawn_samples(0.0), []
+    for max_kl in (0.01, 1.0, 4.0):
+        new, report = improved(samples, max_kl=max_kl)
+        backtracks.append(report.backtracks)
+        assert OUTCOMES[report.outcome] == "accepted"
+        step, _ = reference(drawn_policy(), samples).step(max_kl=max_kl)
+        assert measured(drawn_policy(), new, samples)[0] <= max_kl
+        np.testing.assert_allclose(moved(new), 0.8**report.backtracks * step, atol=1e-3 * np.linalg.norm(step))
+    assert backtracks[-1] > backtracks[0]
+
+
+# What is accepted
+
+
+def test_opposite_objectives_are_stationary_and_leave_every_bit_in_place():
+    assert_unmoved(*improved(drawn_samples(1.0)), outcome="stationary")
+
+
+def test_nothing_to_learn_is_stationary_and_leaves_every_bit_in_place():
+    assert_unmoved(*improved(scaled(drawn_samples(), 0, 0)), outcome="stationary")
+
+
+def test_less_freedom_than_the_threshold_is_stationary():
+    samples = drawn_samples(0.9)
+    _, freedom = reference(drawn_policy(), samples).step()
+    assert OUTCOMES[improved(samples, stationary=0.99 * freedom)[1].outcome] == "accepted"
+    assert_unmoved(*improved(samples, stationary=1.01 * freedom), outcome="stationary")
+
+
+def test_a_stationary_balance_falls_back_to_the_next_candidate():
+    samples = drawn_samples(1.0)
+    new, report = improved(samples, wish(BOTH, SAFETY))
+    assert OUTCOMES[report.outcome] == "stationary, then fallback"
+    step, _ = reference(drawn_policy(), samples).step(SAFETY)
+    np.testing.assert_allclose(moved(new), 0.8**report.backtracks * step, atol=1e-3 * np.linalg.norm(step))
+    assert report.gain[1] > 0
+
+
+def test_a_candidate_that_wants_nothing_is_passed_over():
+    samples = drawn_samples(0.6)
+    assert_unmoved(*improved(samples, wish(NOTHING, NOTHING)), outcome="stationary")
+    new, _ = improved(samples, wish(NOTHING, SAFETY))
+    expected, _ = improved(samples, wish(SAFETY, NOTHING))
+    np.testing.assert_array_equal(parameters_of(new), parameters_of(expected))
+
+
+def test_a_step_no_shortening_of_which_is_acceptable_is_rejected_and_leaves_every_bit_in_place():
+    """The radius is so large that even the shortest of the steps tried goes much too far."""
+    samples, max_kl = drawn_samples(seed=3), 1e5
+    assert_unmoved(*improved(samples, wish(REWARD), max_kl=max_kl), outcome="rejected")
+    step, _ = reference(drawn_policy(), samples).step(REWARD, max_kl=max_kl)
+    start = parameters_of(drawn_policy())
+    with jax.enable_x64():
+        tried = [start + 0.8**k * step for k in range(16)]
+        tried = [new for new in tried if divergences(new, start, rows_of(samples)) <= max_kl]
+        assert all(compiled_surrogates(new, start, rows_of(samples))[0] < 0 for new in tried)
+
+
+HARMFUL_KL = 0.1
+
+
+@functools.cache
+def harmful():
+    """Samples for which the reward's projected step harms the cost at second order, and not at first.
+
+    Also the cost's loss at that step and its shortenings.
+    """
+    start = parameters_of(drawn_policy())
+    for seed in range(10):
+        samples = drawn_samples(0.6, seed)
+        step, _ = reference(drawn_policy(), samples).step(preference=(1.0, 0.0), max_kl=HARMFUL_KL)
+        # Turning both advantages turns the step; what the cost loses at second order does not turn.
+        for sign in (1, -1):
+            turned = scaled(samples, sign, sign)
+            with jax.enable_x64():
+                tried = [start + sign * 0.8**k * step for k in range(16)]
+                losses = [-float(compiled_surrogates(new, start, rows_of(turned))[1]) for new in tried]
+                kl = float(divergences(tried[0], start, rows_of(turned)))
+            if min(losses) > 1e-6 and kl < HARMFUL_KL:
+                return turned, losses
+    raise AssertionError("no such samples")
+
+
+REWARD_ALONG_THE_COST = wish(BOTH, SAFETY, preference=(1.0, 0.0))
+
+
+def test_a_step_that_harms_a_wanted_objective_is_rejected_and_the_next_candidate_tried():
+    samples, _ = harmful()
+    new, report = improved(samples, REWARD_ALONG_THE_COST, harm=0, max_kl=HARMFUL_KL)
+    assert OUTCOMES[report.outcome] == "rejected, then fallback"
+    step, _ = reference(drawn_policy(), samples).step(SAFETY, max_kl=HARMFUL_KL)
+    np.testing.assert_allclose(moved(new), 0.8**report.backtracks * step, atol=1e-3 * np.linalg.norm(step))
+    assert measured(drawn_policy(), new, samples)[1][1] > 0
+
+
+def test_harm_up_to_the_allowed_share_of_a_standard_error_is_accepted():
+    """A loss is weighed against the standard error, over slots, of the objective's mean advantage."""
+    samples, losses = harmful()
+    valid = np.asarray(samples.valid)
+    means = [np.asarray(samples.advantage)[valid[:, slot], slot, 1].mean() for slot in range(SLOTS)]
+    share = losses[0] / (np.std(means, ddof=1) / np.sqrt(SLOTS))
+    allowed, refused = (
+        improved(samples, REWARD_ALONG_THE_COST, harm=factor * share, max_kl=HARMFUL_KL)[1] for factor in (1.02, 0.98)
+    )
+    assert (OUTCOMES[allowed.outcome], allowed.backtracks) == ("accepted", 0)
+    assert (OUTCOMES[refused.outcome], refused.backtracks) == ("accepted", 1)
+
+
+def test_without_allowed_harm_no_wanted_objective_loses():
+    for seed in range(6):
+        samples = drawn_samples(0.6, seed)
+        new, report = improved(samples, harm=0.0)
+        if OUTCOMES[report.outcome] == "accepted":
+            assert (measured(drawn_policy(), new, samples)[1] >= -1e-7).all()
+
+
+# What is reported
+
+
+@pytest.mark.parametrize("asked", WISHES)
+def test_gain_is_the_first_order_change_of_each_surrogate(asked):
+    samples = drawn_samples(0.6)
+    new, report = improved(samples, WISHES[asked])
+    expected = reference(drawn_policy(), samples).gradients @ moved(new)
+    np.testing.assert_allclose(report.gain, expected, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("asked", WISHES)
+@pytest.mark.parametrize("conflict", [0.0, 0.6])
+def test_heldout_gain_is_the_step_of_half_the_slots_on_the_gradients_of_the_other_half(conflict, asked):
+    samples = drawn_samples(conflict)
+    _, report = improved(samples, WISHES[asked])
+    half, other, thinned = (
+        jax.tree.map(lambda x, s=s: x[s], samples) for s in (np.s_[:, 0::2], np.s_[:, 1::2], np.s_[::2, 0::2])
+    )
+    step, _ = reference(drawn_policy(), half, fisher_samples=thinned).step(WANTED[asked])
+    expected = reference(drawn_policy(), other).gradients @ step
+    np.testing.assert_allclose(report.gain_heldout, expected, rtol=2e-3, atol=1e-5)
+
+
+def test_heldout_gain_is_that_of_the_candidate_taken():
+    samples = drawn_samples(1.0)
+    _, report = improved(samples, wish(BOTH, SAFETY))
+    _, expected = improved(samples, wish(SAFETY))
+    np.testing.assert_array_equal(report.gain_heldout, expected.gain_heldout)
+
+
+@pytest.mark.parametrize("conflict", CONFLICTS)
+def test_cosine_and_multiplier_are_those_of_the_fisher_metric(conflict):
+    samples = scaled(drawn_samples(conflict), 1, 5)
+    report = improved(samples)[1]
+    found = reference(drawn_policy(), samples)
+    progress = found.gradients @ found.directions.T
+    np.testing.assert_allclose(report.cos_fisher, progress[0, 1] / np.sqrt(progress[0, 0] * progress[1, 1]), rtol=1e-3)
+    np.testing.assert_allclose(report.ratio, -progress[0, 1] / progress[1, 1], rtol=1e-3)
+    np.testing.assert_allclose(report.cos, report.cos_fisher, rtol=1e-6)
+
+
+def test_the_mode_is_passed_on():
+    for mode in range(len(MODES)):
+        assert improved(drawn_samples(), wish(BOTH)._replace(mode=jnp.asarray(mode, jnp.int32)))[1].mode == mode
+
+
+# What it does not depend on
+
+
+@pytest.mark.parametrize("factors", [(1000, 1), (1, 1e-3), (1e-6, 1e6)])
+@pytest.mark.parametrize("conflict", [0.0, 0.6])
+def test_the_unit_of_an_objective_does_not_change_the_step(conflict, factors):
+    samples = drawn_samples(conflict)
+    new, report = improved(scaled(samples, *factors))
+    expected, expected_report = improved(samples)
+    np.testing.assert_allclose(moved(new), moved(expected), atol=1e-4 * np.linalg.norm(moved(expected)))
+    assert report.outcome == expected_report.outcome
+    assert report.backtracks == expected_report.backtracks
+    np.testing.assert_allclose(report.gain / np.asarray(factors), expected_report.gain, rtol=1e-3)
+
+
+def test_samples_that_are_not_valid_have_no_influence():
+    samples = drawn_samples(0.6)
+    random = np.random.default_rng(1)
+
+    def changed(x):
+        return jnp.where(samples.valid[..., None], x, 3 * random.normal(size=x.shape).astype(np.float32))
+
+    other = samples._replace(observation=changed(samples.observation), action=changed(samples.action))
+    for found, expected in zip(jax.tree.leaves(improved(other)), jax.tree.leaves(improved(samples)), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_the_step_is_the_same_for_a_wish_with_more_candidates():
+    samples = drawn_samples(0.6)
+    first, second = improved(samples, wish(BOTH)), improved(samples, wish(BOTH, SAFETY))
+    np.testing.assert_array_equal(parameters_of(first[0]), parameters_of(second[0]))
+
+
+def test_the_deviation_respects_its_floor():
+    """Rewarding what is near the mean shrinks σ; at the floor the mean alone goes on learning."""
+    policy, samples = drawn_policy(log_std=FLOOR + 0.02), drawn_samples()
+    mean, log_std = policy(samples.observation.reshape(-1, OBSERVATIONS))
+    noise = jax.random.normal(jax.random.key(2), samples.action.shape)
+    action = mean.reshape(noise.shape) + jnp.exp(log_std) * noise
+    advantage = jnp.stack([2 + noise[..., 0] - (noise**2).sum(-1), noise[..., 1]], axis=-1)
+    samples = samples._replace(action=action, advantage=advantage * samples.valid[..., None])
+    new, report = improved(samples, wish(REWARD), policy)
+    assert OUTCOMES[report.outcome] == "accepted"
+    assert (np.asarray(new.raw_log_std) < FLOOR).all()
+    np.testing.assert_array_equal(new.log_std, FLOOR)
+    assert report.kl <= 0.01
+    newer, report = improved(samples, wish(REWARD), new)
+    assert OUTCOMES[report.outcome] == "accepted"
+    assert report.gain[0] > 0
+    np.testing.assert_array_equal(newer.log_std, FLOOR)
