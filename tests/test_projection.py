@@ -233,6 +233,17 @@ def test_objectives_that_are_not_wanted_are_ignored(m):
         assert freedom == pytest.approx(expected_freedom, abs=1e-5)
 
 
+def test_freedom_is_that_of_the_objectives_the_direction_is_made_of():
+    """The first has nothing left beside the second; the third, of no preference, must not speak for it."""
+    vectors = np.array([[-0.8, -0.6, 0], [0.8, 0.6, 0], [0, 0, 1]])
+    direction, freedom = combined(vectors, (1, 0, 0))
+    np.testing.assert_allclose(direction, 0, atol=1e-6)
+    assert freedom < 1e-6
+    direction, freedom = combined(vectors, (0.5, 0.25, 0.25))
+    np.testing.assert_allclose(direction, 0.25 * vectors[2], atol=1e-6)
+    assert freedom == 1
+
+
 def test_wanting_nothing_gives_no_direction():
     direction, freedom = combined(pair(60), wanted=[False, False])
     np.testing.assert_array_equal(direction, 0)

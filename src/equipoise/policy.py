@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -11,11 +13,20 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from equipoise.numerics.normaliser import Moments
 
 
-class TanhMLP(eqx.Module):
-    """A multilayer perceptron with tanh hidden layers; all its leaves are arrays."""
+class Dense(NamedTuple):
+    """An affine layer x ↦ xWᵀ + b."""
 
-    layers: tuple[eqx.nn.Linear, ...]
-    """Linear layers, the output's last."""
+    weight: Float[Array, "*stack outputs inputs"]
+    """W."""
+    bias: Float[Array, "*stack outputs"]
+    """b."""
+
+
+class TanhMLP(eqx.Module):
+    """A multilayer perceptron with tanh hidden layers."""
+
+    layers: tuple[Dense, ...]
+    """Its layers, the output's last; with a leading axis where networks are stacked."""
 
     @classmethod
     def create(cls, key: PRNGKeyArray, inputs: int, outputs: int, hidden: tuple[int, ...], last_gain: float) -> TanhMLP:
@@ -23,19 +34,19 @@ class TanhMLP(eqx.Module):
         sizes = (inputs, *hidden, outputs)
         gains = (*[np.sqrt(2.0) for _ in hidden], last_gain)
         keys = jax.random.split(key, len(gains))
-        return cls(tuple(_orthogonal_linear(*layer) for layer in zip(keys, sizes[:-1], sizes[1:], gains, strict=True)))
+        orthogonal = jax.nn.initializers.orthogonal
+        return cls(
+            tuple(
+                Dense(orthogonal(gain)(key, (fan_out, fan_in), jnp.float32), jnp.zeros(fan_out))
+                for key, fan_in, fan_out, gain in zip(keys, sizes[:-1], sizes[1:], gains, strict=True)
+            )
+        )
 
-    def __call__(self, x: Float[Array, " inputs"]) -> Float[Array, " outputs"]:
-        """Evaluate the network at one input."""
+    def __call__(self, x: Float[Array, "*n inputs"]) -> Float[Array, "*n outputs"]:
+        """Evaluate the network at one or many inputs."""
         for layer in self.layers[:-1]:
-            x = jnp.tanh(layer(x))
-        return self.layers[-1](x)
-
-
-def _orthogonal_linear(key: PRNGKeyArray, inputs: int, outputs: int, gain: float) -> eqx.nn.Linear:
-    weight = jax.nn.initializers.orthogonal(gain)(key, (outputs, inputs), jnp.float32)
-    linear = eqx.nn.Linear(inputs, outputs, key=key)
-    return eqx.tree_at(lambda layer: (layer.weight, layer.bias), linear, (weight, jnp.zeros(outputs)))
+            x = jnp.tanh(x @ layer.weight.T + layer.bias)
+        return x @ self.layers[-1].weight.T + self.layers[-1].bias
 
 
 class GaussianPolicy(eqx.Module):
@@ -64,12 +75,17 @@ class GaussianPolicy(eqx.Module):
 
     @property
     def log_std(self) -> Float[Array, " act"]:
-        """Log σ of each action."""
-        return jnp.maximum(self.raw_log_std, self.log_std_floor)
+        """Log σ of each action; its gradient passes the floor, so that σ can rise from there again."""
+        floored = jnp.maximum(self.raw_log_std, self.log_std_floor)
+        return self.raw_log_std + jax.lax.stop_gradient(floored - self.raw_log_std)
+
+    def on_floor(self) -> GaussianPolicy:
+        """Return the same policy with its parameters, too, nowhere below the floor."""
+        return eqx.tree_at(lambda p: p.raw_log_std, self, jnp.maximum(self.raw_log_std, self.log_std_floor))
 
     def __call__(self, observation: Float[Array, "n obs"]) -> tuple[Float[Array, "n act"], Float[Array, " act"]]:
         """Return the means at `n` normalised observations, and log σ."""
-        return jax.vmap(self.network)(observation), self.log_std
+        return self.network(observation), self.log_std
 
 
 class Actor:

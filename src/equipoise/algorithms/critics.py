@@ -43,7 +43,7 @@ def outputs(networks: TanhMLP, observation: Float[Array, "n obs"]) -> Float[Arra
     """Evaluate every network at every normalised observation."""
 
     def one(network: TanhMLP) -> Float[Array, " n"]:
-        return jax.vmap(network)(observation)[:, 0]
+        return network(observation)[:, 0]
 
     return eqx.filter_vmap(one)(networks)
 
@@ -97,7 +97,6 @@ def rescale(critics: Critics, target: Float[Array, "n m"], valid: Bool[Array, " 
     spread = jnp.sqrt((weight * (target - mean) ** 2).sum(0) / weight.sum())
     deviation = jnp.maximum(jnp.maximum(spread, 0.5 * critics.deviation), 1e-6)
     last = critics.networks.layers[-1]
-    assert last.bias is not None
     networks = eqx.tree_at(
         lambda n: (n.layers[-1].weight, n.layers[-1].bias),
         critics.networks,

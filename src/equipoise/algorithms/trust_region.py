@@ -17,7 +17,8 @@ from equipoise.algorithms.settings import TrustRegion
 from equipoise.gradients.metric import Metric, cosines, geometry
 from equipoise.gradients.projection import combine
 from equipoise.numerics import gaussian
-from equipoise.numerics.krylov import NaturalGradients, natural_gradients
+from equipoise.numerics.fisher import fisher_products
+from equipoise.numerics.krylov import NaturalGradients, Products, natural_gradients
 from equipoise.policy import GaussianPolicy
 
 MODES = ("reward", "balance", "safety")
@@ -83,17 +84,13 @@ def improve(
     sums = [_gradient_sums(rebuild, start, half) for half in halves]
     counts = [half.valid.sum() for half in halves]
     gradients = (sums[0] + sums[1]) / (counts[0] + counts[1])
-    natural = natural_gradients(
-        _fisher_product(rebuild, start, samples), gradients, config.damping, config.cg_iterations
-    )
+    natural = natural_gradients(_fisher(policy, samples), gradients, config.damping, config.cg_iterations)
 
     step = _search(rebuild, start, samples, natural, wish, config, metric)
-    heldout = _heldout_gain(
-        rebuild, start, halves[0], sums[0] / counts[0], sums[1] / counts[1], wish, step, config, metric
-    )
+    heldout = _heldout_gain(policy, halves[0], sums[0] / counts[0], sums[1] / counts[1], wish, step, config, metric)
     cos_fisher = cosines(natural.progress)[0, 1:]
     cost_length = jnp.diagonal(natural.progress)[1:]
-    return rebuild(step.parameters), StepReport(
+    return rebuild(step.parameters).on_floor(), StepReport(
         mode=wish.mode,
         outcome=step.outcome,
         cos=cosines(geometry(natural, metric).gram)[0, 1:],
@@ -125,20 +122,9 @@ def _gradient_sums(rebuild: Rebuild, parameters: Float[Array, " d"], samples: Sa
     return jax.vmap(lambda weights: pull(weights)[0])(advantage.T)
 
 
-def _fisher_product(
-    rebuild: Rebuild, parameters: Float[Array, " d"], samples: Samples
-) -> Callable[[Float[Array, " d"]], Float[Array, " d"]]:
-    """Return v ↦ Fv with F = E[JᵀMJ]: J the Jacobian of the policy's (mean, log-std), M their Fisher metric."""
-    observation, weight = _flat(samples.observation), _flat(samples.valid) / samples.valid.sum()
-    (_, log_std), push = jax.linearize(lambda p: rebuild(p)(observation), parameters)
-    pull = jax.linear_transpose(push, parameters)
-
-    def product(v: Float[Array, " d"]) -> Float[Array, " d"]:
-        mean, log_std_change = push(v)
-        mean, log_std_change = gaussian.fisher_metric(mean, log_std_change, at=log_std)
-        return pull((mean * weight[:, None], log_std_change))[0]
-
-    return product
+def _fisher(policy: GaussianPolicy, samples: Samples) -> Products:
+    """Return the products with the Fisher matrix over the valid samples."""
+    return fisher_products(policy, _flat(samples.observation), _flat(samples.valid) / samples.valid.sum())
 
 
 class _Direction(NamedTuple):
@@ -251,8 +237,7 @@ def _search(
 
 
 def _heldout_gain(
-    rebuild: Rebuild,
-    start: Float[Array, " d"],
+    policy: GaussianPolicy,
     half: Samples,
     gradients: Float[Array, "m d"],
     other_gradients: Float[Array, "m d"],
@@ -267,8 +252,7 @@ def _heldout_gain(
     only other data can say. The half's Fisher matrix is taken over every second step, which halves its price.
     """
     thinned = jax.tree.map(lambda x: x[::2], half)
-    product = _fisher_product(rebuild, start, thinned)
-    natural = natural_gradients(product, gradients, config.damping, config.cg_iterations)
+    natural = natural_gradients(_fisher(policy, thinned), gradients, config.damping, config.cg_iterations)
     wanted, preference = wish.wanted[step.candidate], wish.preference[step.candidate]
     direction = _direction(natural, wanted, preference, config, metric)
     gain = other_gradients @ (direction.coefficients @ natural.directions)

@@ -26,10 +26,11 @@ class Combination(NamedTuple):
     """A direction d = Σ wᵢeᵢ that harms none of the objectives it was made from."""
 
     weights: Float[Array, " m"]
-    """wᵢ; all zero when the objectives have no common direction of ascent."""
+    """wᵢ. Where there is no freedom d vanishes up to rounding; the weights need not."""
     freedom: Float[Array, ""]
-    """The largest ‖gᵢ⁺‖²/‖gᵢ‖²: how much of an objective survives its projection. sin²φ for two in conflict, 1
-    without conflict, 0 when no direction improves any objective without harming another (Pareto stationary)."""
+    """The largest ‖gᵢ⁺‖²/‖gᵢ‖² among objectives of positive preference: how much of one survives its projection.
+    sin²φ for two in conflict, 1 without conflict, 0 when no direction improves any of them without harming another
+    (Pareto stationary)."""
 
 
 def combine(gram: Float[Array, "m m"], preference: Float[Array, " m"], wanted: Bool[Array, " m"]) -> Combination:
@@ -42,9 +43,10 @@ def combine(gram: Float[Array, "m m"], preference: Float[Array, " m"], wanted: B
     wanted = wanted & (length > 0)
     projected = project(gram, wanted)
     survives = jnp.einsum("ij,jk,ik->i", projected, gram, projected) / jnp.where(length > 0, length, 1.0)
+    preference = jnp.where(wanted, preference, 0.0)
     return Combination(
-        weights=(jnp.where(wanted, preference, 0.0) @ projected),
-        freedom=jnp.clip(jnp.max(jnp.where(wanted, survives, 0.0)), 0.0, 1.0),
+        weights=preference @ projected,
+        freedom=jnp.clip(jnp.max(jnp.where(preference > 0, survives, 0.0)), 0.0, 1.0),
     )
 
 

@@ -28,7 +28,7 @@ def divergence(
 
 
 def fisher_metric(
-    mean: Float[Array, "n act"], log_std: Float[Array, " act"], at: Float[Array, " act"]
-) -> tuple[Float[Array, "n act"], Float[Array, " act"]]:
+    mean: Float[Array, "..."], log_std: Float[Array, "..."], at: Float[Array, " act"]
+) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
     """Apply the Fisher metric of a Gaussian with log-std `at` to a tangent: mean/σ² and 2·log_std."""
     return mean * jnp.exp(-2 * at), 2 * log_std

@@ -20,8 +20,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-Product = Callable[[Float[Array, " d"]], Float[Array, " d"]]
-"""v ↦ Fv."""
+Products = Callable[[Float[Array, "k d"]], Float[Array, "k d"]]
+"""V ↦ VF, the products of a symmetric matrix with k vectors, the rows of V."""
 
 
 class NaturalGradients(NamedTuple):
@@ -36,7 +36,7 @@ class NaturalGradients(NamedTuple):
 
 
 def natural_gradients(
-    product: Product, gradients: Float[Array, "m d"], damping: Float[Array, ""] | float, iterations: int
+    products: Products, gradients: Float[Array, "m d"], damping: Float[Array, ""] | float, iterations: int
 ) -> NaturalGradients:
     """Solve (F + `damping`·I)u = g for every row g of `gradients` in the Krylov space of all rows.
 
@@ -44,7 +44,6 @@ def natural_gradients(
     """
     m, d = gradients.shape
     blocks = min(iterations, d)  # not d/m: where gradients are parallel or zero a block adds a single dimension
-    products = jax.vmap(product)
 
     def extend(basis: Float[Array, "k d"], block: Array) -> tuple[Array, Array]:
         images = products(jax.lax.dynamic_slice_in_dim(basis, block * m, m))
