@@ -40,7 +40,7 @@ def natural_gradients(
 ) -> NaturalGradients:
     """Solve (F + `damping`·I)u = g for every row g of `gradients` in the Krylov space of all rows.
 
-    `product` is called `iterations` times on each of m vectors.
+    `products` is called `iterations` times, with m vectors each time.
     """
     m, d = gradients.shape
     blocks = min(iterations, d)  # not d/m: where gradients are parallel or zero a block adds a single dimension
