@@ -22,12 +22,14 @@ class Slack:
     """The band [b + h⁻, b + h⁺] around a limit b.
 
     With `schedule` calibrated, h⁻ = −t·SE with t the 95 % quantile of Student's t: reward mode then needs evidence
-    that the policy is inside the limit, not luck; `low`, `unit` and `decay` are not used, and h⁺ is `high`.
+    that the policy is inside the limit, not luck; `low` and `decay` are not used, and h⁺ is `high`. That band covers
+    the noise of Ĵ but not what a step changes: where SE is small, training steps across it without ever being in it,
+    and so it is not the default (docs/algorithms.md has the numbers).
     """
 
-    schedule: Schedule = "calibrated"
-    """calibrated: h⁻ from the standard error of Ĵ; constant; linear: both bounds shrink to 0 at the end of training;
-    exponential: they shrink by `decay` e-folds."""
+    schedule: Schedule = "constant"
+    """constant; linear: both bounds shrink to 0 at the end of training; exponential: they shrink by `decay` e-folds;
+    calibrated: h⁻ from the standard error of Ĵ."""
     low: float = -0.1
     """h⁻, at or below which distance from the limit the reward alone is improved."""
     high: float = 0.0
