@@ -195,24 +195,24 @@ def test_the_band_shrinks_as_scheduled_in_its_unit(schedule, progress, factor, u
 def test_calibrated_slack_is_the_one_sided_confidence_bound_of_the_episode_cost(n):
     random = np.random.default_rng(n)
     returns, costs = random.normal(size=n), random.normal(size=(n, 2)) * [1, 30]
-    low, high = Slack().bounds(estimate(returns, costs, np.full(n, 7)), jnp.asarray([20.0, 50.0]), jnp.zeros(()))
+    low, high = Slack("calibrated").bounds(estimate(returns, costs, np.full(n, 7)), jnp.asarray([20.0, 50.0]), jnp.zeros(()))
     np.testing.assert_allclose(low, -stats.t.ppf(0.95, n - 1) * stats.sem(costs, axis=0), rtol=1e-5)
     np.testing.assert_array_equal(high, 0)
 
 
 def test_calibrated_slack_needs_evidence_for_reward_mode():
     # t·SE = 1.75 · 4 = 7
-    modes = [mode_of(PCRPO(), [cost], [25.0], se=4.0) for cost in (18.0, 18.01, 25.0, 25.01)]
+    modes = [mode_of(PCRPO(slack=Slack("calibrated")), [cost], [25.0], se=4.0) for cost in (18.0, 18.01, 25.0, 25.01)]
     assert modes == ["reward", "balance", "balance", "safety"]
 
 
 @pytest.mark.parametrize(("high", "expected"), [(0.1, (-3.5, 2.0)), (-0.1, (-3.5, -2.0)), (-0.5, (-10.0, -10.0))])
 def test_calibrated_slack_keeps_its_own_upper_bound_above_the_lower(high, expected):
-    low, up = bounds_of(Slack(high=high), limits=(20.0,), se=2.0)
+    low, up = bounds_of(Slack("calibrated", high=high), limits=(20.0,), se=2.0)
     np.testing.assert_allclose((low[0], up[0]), expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("handler", [PCRPO(slack=Slack(warm_up=0.3)), band(-5.0, 2.0)])
+@pytest.mark.parametrize("handler", [PCRPO(slack=Slack("calibrated", warm_up=0.3)), band(-5.0, 2.0)])
 def test_only_the_reward_counts_while_warming_up(handler):
     warm_up = handler.slack.warm_up
     for progress in (0.0, 0.15, 0.29, 0.3, 0.31, 1.0):

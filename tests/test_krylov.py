@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.flatten_util import ravel_pytree
 
-from equipoise.algorithms.trust_region import Samples, _fisher_product
 from equipoise.gradients.metric import Metric, geometry
 from equipoise.gradients.projection import combine
 from equipoise.numerics import gaussian
+from equipoise.numerics.fisher import fisher_products
 from equipoise.numerics.krylov import NaturalGradients, append, natural_gradients
 from equipoise.policy import GaussianPolicy
 
@@ -34,30 +34,25 @@ def policy():
 
 
 @pytest.fixture(scope="module")
-def samples():
-    """Five steps of four slots, some not valid."""
+def rows():
+    """Observations and their weights, which sum to 1; some count for nothing."""
     random = np.random.default_rng(0)
-    observation = random.normal(size=(5, 4, 3)).astype(np.float32)
-    valid = random.random((5, 4)) < 0.7
-    zeros = np.zeros((5, 4, 2), np.float32)
-    return Samples(*map(jnp.asarray, (observation, zeros, zeros, valid)))
+    weight = np.maximum(random.random(16) - 0.3, 0)
+    return jnp.asarray(random.normal(size=(16, 3)), jnp.float32), jnp.asarray(weight / weight.sum(), jnp.float32)
 
 
-@pytest.fixture(scope="module")
-def fisher(policy, samples):
-    """The Fisher matrix as the library multiplies by it, column by column."""
-    rebuild, parameters = policy
-    product = jax.jit(jax.vmap(_fisher_product(rebuild, parameters, samples)))
-    return np.asarray(product(jnp.eye(len(parameters))))
+@functools.partial(jax.jit, static_argnums=0)
+def fisher_matrix(rebuild, parameters, observation, weight):
+    """Return the Fisher matrix as the library multiplies by it."""
+    return fisher_products(rebuild(parameters), observation, weight)(jnp.eye(len(parameters)))
 
 
-def test_fisher_product_is_the_second_moment_of_scores(policy, samples, fisher):
+def test_fisher_product_is_the_second_moment_of_scores(policy, rows):
     """E[∇log π ∇log πᵀ]: Gauss–Hermite quadrature of three nodes is exact for a Gaussian's squared scores."""
     rebuild, parameters = policy
-    nodes, weights = np.polynomial.hermite_e.hermegauss(3)
-    weights = weights / weights.sum()
+    nodes, chances = np.polynomial.hermite_e.hermegauss(3)
     noise = jnp.asarray([(a, b) for a in nodes for b in nodes], jnp.float32)
-    weight = np.array([p * q for p in weights for q in weights])
+    chance = np.outer(chances, chances).ravel() / chances.sum() ** 2
 
     @jax.jit
     def scores(observation):
@@ -69,40 +64,38 @@ def test_fisher_product_is_the_second_moment_of_scores(policy, samples, fisher):
         actions = mean + jnp.exp(log_std) * noise
         return jax.vmap(jax.grad(log_density), (None, 0))(parameters, actions)
 
-    valid = np.asarray(samples.valid)
-    expected = np.mean(
-        [np.einsum("q,qi,qj->ij", weight, s, s) for s in map(scores, samples.observation[valid])], axis=0
-    )
-    np.testing.assert_allclose(fisher, expected, atol=2e-5)
+    expected = np.zeros((len(parameters), len(parameters)))
+    for observation, weight in zip(*rows, strict=True):
+        score = np.asarray(scores(observation), np.float64)
+        expected += float(weight) * np.einsum("q,qi,qj->ij", chance, score, score)
+    np.testing.assert_allclose(fisher_matrix(*policy, *rows), expected, atol=2e-5)
 
 
-def test_fisher_product_is_the_metric_pulled_back_by_the_jacobian(policy, samples, fisher):
-    rebuild, parameters = policy
-    rows = samples.observation[np.asarray(samples.valid)]
-    mean, log_std = jax.jit(jax.jacobian(lambda p: rebuild(p)(rows)))(parameters)
+def test_fisher_product_is_the_metric_pulled_back_by_the_jacobian(policy, rows):
+    (rebuild, parameters), (observation, weight) = policy, rows
+    mean, log_std = jax.jit(jax.jacobian(lambda p: rebuild(p)(observation)))(parameters)
     precision = np.exp(-2 * np.asarray(rebuild(parameters).log_std))
-    expected = np.einsum("nai,a,naj->ij", mean, precision, mean) / len(rows)
+    expected = np.einsum("n,nai,a,naj->ij", weight, mean, precision, mean)
     expected += 2 * np.asarray(log_std).T @ np.asarray(log_std)
-    np.testing.assert_allclose(fisher, expected, atol=1e-5)
+    np.testing.assert_allclose(fisher_matrix(*policy, *rows), expected, atol=1e-5)
 
 
-def test_fisher_product_is_the_hessian_of_the_mean_divergence(policy, samples, fisher):
-    rebuild, parameters = policy
-    rows = samples.observation[np.asarray(samples.valid)]
+def test_fisher_product_is_the_hessian_of_the_mean_divergence(policy, rows):
+    (rebuild, parameters), (observation, weight) = policy, rows
 
     @jax.jit
     @jax.hessian
     def hessian(new):
-        return gaussian.divergence(*rebuild(parameters)(rows), *rebuild(new)(rows)).mean()
+        return weight @ gaussian.divergence(*rebuild(parameters)(observation), *rebuild(new)(observation))
 
-    np.testing.assert_allclose(fisher, hessian(parameters), atol=2e-5)
+    np.testing.assert_allclose(fisher_matrix(*policy, *rows), hessian(parameters), atol=2e-5)
 
 
-def test_fisher_product_ignores_samples_that_are_not_valid(policy, samples, fisher):
-    rebuild, parameters = policy
-    observation = jnp.where(samples.valid[..., None], samples.observation, 100.0)
-    product = jax.jit(jax.vmap(_fisher_product(rebuild, parameters, samples._replace(observation=observation))))
-    np.testing.assert_array_equal(product(jnp.eye(len(parameters))), fisher)
+def test_fisher_product_ignores_observations_without_weight(policy, rows):
+    observation, weight = rows
+    other = jnp.where(weight[:, None] > 0, observation, 100.0)
+    assert (other != observation).any()
+    np.testing.assert_array_equal(fisher_matrix(*policy, other, weight), fisher_matrix(*policy, *rows))
 
 
 # Natural gradients of synthetic problems
@@ -111,7 +104,7 @@ def test_fisher_product_ignores_samples_that_are_not_valid(policy, samples, fish
 @functools.partial(jax.jit, static_argnums=2)
 def solve(fisher, gradients, iterations):
     """Solve (F + λI)u = g for a dense F."""
-    return natural_gradients(lambda v: fisher @ v, gradients, DAMPING, iterations)
+    return natural_gradients(lambda v: v @ fisher, gradients, DAMPING, iterations)
 
 
 def problem(seed, d=12, m=2):
@@ -147,7 +140,7 @@ def assert_solved(found, expected, rtol=1e-4):
     assert (error <= rtol * np.linalg.norm(expected, axis=1)).all()
 
 
-@pytest.mark.parametrize("m", [1, 2, 4])
+@pytest.mark.parametrize("m", [1, 2, 3])
 def test_with_full_iterations_equals_the_dense_solve(m):
     for seed in range(4):
         fisher, gradients = problem(seed, m=m)
@@ -235,9 +228,8 @@ def test_an_exhausted_krylov_space_does_no_harm(rank):
     assert_solved(found, dense(fisher, gradients))
 
 
-@pytest.mark.parametrize(("d", "m"), [(1, 1), (2, 3)])
-def test_fewer_parameters_than_iterations_or_objectives_are_no_trouble(d, m):
-    fisher, gradients = problem(9, d, m)
+def test_fewer_parameters_than_iterations_or_objectives_are_no_trouble():
+    fisher, gradients = problem(9, d=2, m=3)
     found = solve(fisher, gradients, 10)
     assert_sound(found)
     assert_solved(found, dense(fisher, gradients))

@@ -301,15 +301,17 @@ def test_a_candidate_that_wants_nothing_is_passed_over():
 
 
 def test_a_step_no_shortening_of_which_is_acceptable_is_rejected_and_leaves_every_bit_in_place():
-    """The radius is so large that even the shortest of the steps tried goes much too far."""
-    samples, max_kl = drawn_samples(seed=3), 1e5
-    assert_unmoved(*improved(samples, wish(REWARD), max_kl=max_kl), outcome="rejected")
+    """The radius is so large that even the shortest step tried goes too far: it leaves the radius or loses reward."""
+    samples, max_kl = drawn_samples(seed=3), 1e4
+    assert_unmoved(*improved(samples, wish(REWARD), max_kl=max_kl, harm=1e9), outcome="rejected")
     step, _ = reference(drawn_policy(), samples).step(REWARD, max_kl=max_kl)
     start = parameters_of(drawn_policy())
     with jax.enable_x64():
         tried = [start + 0.8**k * step for k in range(16)]
-        tried = [new for new in tried if divergences(new, start, rows_of(samples)) <= max_kl]
-        assert all(compiled_surrogates(new, start, rows_of(samples))[0] < 0 for new in tried)
+        inside = [new for new in tried if divergences(new, start, rows_of(samples)) <= max_kl]
+        gains = [float(compiled_surrogates(new, start, rows_of(samples))[0]) for new in inside]
+    assert gains
+    assert max(gains) < -0.1
 
 
 HARMFUL_KL = 0.1
@@ -450,20 +452,29 @@ def test_the_step_is_the_same_for_a_wish_with_more_candidates():
     np.testing.assert_array_equal(parameters_of(first[0]), parameters_of(second[0]))
 
 
-def test_the_deviation_respects_its_floor():
-    """Rewarding what is near the mean shrinks σ; at the floor the mean alone goes on learning."""
+def test_the_deviation_respects_its_floor_and_rises_from_it_again():
+    """Rewarding what is near the mean shrinks σ to the floor, rewarding what is far from it widens σ again."""
     policy, samples = drawn_policy(log_std=FLOOR + 0.02), drawn_samples()
     mean, log_std = policy(samples.observation.reshape(-1, OBSERVATIONS))
     noise = jax.random.normal(jax.random.key(2), samples.action.shape)
+    nearness, push = 2 - (noise**2).sum(-1), noise[..., 0]
     action = mean.reshape(noise.shape) + jnp.exp(log_std) * noise
-    advantage = jnp.stack([2 + noise[..., 0] - (noise**2).sum(-1), noise[..., 1]], axis=-1)
-    samples = samples._replace(action=action, advantage=advantage * samples.valid[..., None])
-    new, report = improved(samples, wish(REWARD), policy)
+
+    def rewarded(advantage):
+        advantage = jnp.stack([advantage, noise[..., 1]], axis=-1) * samples.valid[..., None]
+        return samples._replace(action=action, advantage=advantage)
+
+    low, report = improved(rewarded(nearness + push), wish(REWARD), policy)
     assert OUTCOMES[report.outcome] == "accepted"
-    assert (np.asarray(new.raw_log_std) < FLOOR).all()
-    np.testing.assert_array_equal(new.log_std, FLOOR)
-    assert report.kl <= 0.01
-    newer, report = improved(samples, wish(REWARD), new)
+    assert 0 < report.kl <= 0.01
+    np.testing.assert_array_equal(low.log_std, FLOOR)
+    np.testing.assert_array_equal(low.raw_log_std, FLOOR)
+    still_low, report = improved(rewarded(nearness + push), wish(REWARD), low)
     assert OUTCOMES[report.outcome] == "accepted"
     assert report.gain[0] > 0
-    np.testing.assert_array_equal(newer.log_std, FLOOR)
+    np.testing.assert_array_equal(still_low.log_std, FLOOR)
+    high, report = improved(rewarded(-nearness), wish(REWARD), low)
+    assert OUTCOMES[report.outcome] == "accepted"
+    assert (np.asarray(high.log_std) > FLOOR).all()
+    step, _ = reference(low, rewarded(-nearness)).step(REWARD)
+    np.testing.assert_allclose(moved(high, low), 0.8**report.backtracks * step, atol=0.01 * np.linalg.norm(step))
