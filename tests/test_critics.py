@@ -80,10 +80,18 @@ def test_a_deviation_shrinks_at_most_by_half_at_a_time_and_never_to_zero():
     for _ in range(40):
         critics = rescale(critics, 0 * target, valid)
         deviations.append(np.asarray(critics.deviation))
-    np.testing.assert_allclose(deviations[0], 0.5)
-    np.testing.assert_allclose(deviations[1], 0.25)
+    np.testing.assert_allclose(deviations[:3], [[1, 1], [0.5, 0.5], [0.25, 0.25]])
     np.testing.assert_allclose(deviations[-1], 1e-6)
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(critics))
+
+
+def test_the_first_targets_set_the_units_and_leave_the_networks_alone():
+    observation, target, valid = lesson()
+    critics = drawn_critics()
+    np.testing.assert_array_equal(values(critics, observation), 0)
+    moved = rescale(critics, 3 * target + 50, valid)
+    for old, new in zip(jax.tree.leaves(critics.networks), jax.tree.leaves(moved.networks), strict=True):
+        np.testing.assert_array_equal(old, new)
 
 
 def test_values_are_the_networks_outputs_in_the_targets_units():

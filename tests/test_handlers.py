@@ -195,7 +195,8 @@ def test_the_band_shrinks_as_scheduled_in_its_unit(schedule, progress, factor, u
 def test_calibrated_slack_is_the_one_sided_confidence_bound_of_the_episode_cost(n):
     random = np.random.default_rng(n)
     returns, costs = random.normal(size=n), random.normal(size=(n, 2)) * [1, 30]
-    low, high = Slack("calibrated").bounds(estimate(returns, costs, np.full(n, 7)), jnp.asarray([20.0, 50.0]), jnp.zeros(()))
+    found = estimate(returns, costs, np.full(n, 7))
+    low, high = Slack("calibrated").bounds(found, jnp.asarray([20.0, 50.0]), jnp.zeros(()))
     np.testing.assert_allclose(low, -stats.t.ppf(0.95, n - 1) * stats.sem(costs, axis=0), rtol=1e-5)
     np.testing.assert_array_equal(high, 0)
 

@@ -28,15 +28,15 @@ class Critics(NamedTuple):
     mean: Float[Array, " m"]
     """Mean of the last targets."""
     deviation: Float[Array, " m"]
-    """Their standard deviation."""
+    """Their standard deviation; 0 before there were any, which makes every value 0."""
 
 
 def create_critics(key: PRNGKeyArray, observation_size: int, m: int, hidden: tuple[int, ...]) -> Critics:
-    """Draw `m` critics that start near zero."""
+    """Draw `m` critics whose values are all 0."""
     networks = eqx.filter_vmap(lambda k: TanhMLP.create(k, observation_size, 1, hidden, last_gain=0.1))(
         jax.random.split(key, m)
     )
-    return Critics(networks, optax.scale_by_adam().init(networks), jnp.zeros(m), jnp.ones(m))
+    return Critics(networks, optax.scale_by_adam().init(networks), jnp.zeros(m), jnp.zeros(m))
 
 
 def outputs(networks: TanhMLP, observation: Float[Array, "n obs"]) -> Float[Array, "m n"]:
@@ -90,19 +90,24 @@ def fit(
 def rescale(critics: Critics, target: Float[Array, "n m"], valid: Bool[Array, " n"]) -> Critics:
     """Move the critics to the targets' mean and deviation without changing any value.
 
-    A deviation shrinks at most by half at a time: a cost that happens not to occur in an iteration has none.
+    Critics without targets so far have no values to keep: they are put in the units of their first. Later a deviation
+    shrinks at most by half at a time: a cost that happens not to occur in an iteration has none.
     """
     weight = valid.astype(target.dtype)[:, None]
     mean = (weight * target).sum(0) / weight.sum()
     spread = jnp.sqrt((weight * (target - mean) ** 2).sum(0) / weight.sum())
+    fresh = critics.deviation == 0
     deviation = jnp.maximum(jnp.maximum(spread, 0.5 * critics.deviation), 1e-6)
+    deviation = jnp.where(fresh & (spread < 1e-6), 1.0, deviation)
+    ratio = jnp.where(fresh, 1.0, critics.deviation / deviation)
+    shift = jnp.where(fresh, 0.0, (critics.mean - mean) / deviation)
     last = critics.networks.layers[-1]
     networks = eqx.tree_at(
         lambda n: (n.layers[-1].weight, n.layers[-1].bias),
         critics.networks,
         (
-            last.weight * (critics.deviation / deviation)[:, None, None],
-            (last.bias * critics.deviation[:, None] + (critics.mean - mean)[:, None]) / deviation[:, None],
+            last.weight * ratio[:, None, None],
+            last.bias * ratio[:, None] + shift[:, None],
         ),
     )
     return critics._replace(networks=networks, mean=mean, deviation=deviation)

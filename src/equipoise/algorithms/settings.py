@@ -71,6 +71,8 @@ class TrustRegion:
         require(self.damping > 0, f"damping is {self.damping}; allowed: more than 0")
         require(self.cg_iterations >= 1, f"cg_iterations is {self.cg_iterations}; allowed: 1 or more")
         require(0 < self.backtrack < 1, f"backtrack is {self.backtrack}; allowed: between 0 and 1")
+        require(0 <= self.stationary <= 1, f"stationary is {self.stationary}; allowed: from 0 to 1")
+        require(self.harm >= 0, f"harm is {self.harm}; allowed: 0 or more")
         require(self.backtracks >= 0, f"backtracks is {self.backtracks}; allowed: 0 or more")
 
 

@@ -48,6 +48,7 @@ class Slack:
                 self.low <= self.high,
                 f"the slack's low bound h⁻ = {self.low} is above its high bound h⁺ = {self.high}; allowed: low ≤ high",
             )
+        require(abs(self.high) < float("inf"), f"the slack's high bound h⁺ is {self.high}; allowed: a finite number")
         require(0 <= self.warm_up <= 1, f"warm_up is {self.warm_up}; allowed: from 0 to 1")
         require(self.decay >= 0, f"decay is {self.decay}; allowed: 0 or more")
 
