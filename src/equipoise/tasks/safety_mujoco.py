@@ -39,7 +39,7 @@ class SafetyHalfCheetah(SafetyMujoco):
     frame_skip = 5
     observation_size = 17
     target_velocity = 0.3
-    measured = (MeasuredLimit(cost_only=8.71, unconstrained=110.5),)
+    measured = (MeasuredLimit(cost_only=7.98, unconstrained=110.6),)
 
     def reset(
         self, qpos: Float[Array, " nq"], qvel: Float[Array, " nv"], random: Random
@@ -77,7 +77,7 @@ class SafetyHopper(SafetyMujoco):
     model = "hopper.xml"
     frame_skip = 4
     observation_size = 11
-    measured = (MeasuredLimit(cost_only=23.06, unconstrained=2365.0),)
+    measured = (MeasuredLimit(cost_only=6.8, unconstrained=2219.0),)
 
     def reset(
         self, qpos: Float[Array, " nq"], qvel: Float[Array, " nv"], random: Random
