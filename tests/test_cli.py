@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -140,6 +142,34 @@ def test_help_explains_every_field(name, capsys):
 def test_mistakes_are_told_in_one_line_and_leave_nothing(arguments, expected, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert expected in complaint(capsys, *arguments)
+    assert not list(tmp_path.iterdir())
+
+
+MISTAKES_IN_PYTHON = {
+    'equipoise.PCRPO(metric="fischer"), hopper': "unknown metric 'fischer'; did you mean 'fisher'?",
+    'equipoise.PCRPO(slack=equipoise.Slack("line")), hopper': "unknown slack.schedule 'line'; did you mean 'linear'?",
+    '"trpo", hopper, limits=10.0': "limits is 10.0; allowed: one number a constraint, as in (10.0,)",
+    '"trpo", hopper, total_steps=4e4': "total_steps is 40000.0; allowed: a whole number",
+    '"trpo", hopper, totalsteps=4': "unknown option 'totalsteps'; did you mean 'total_steps'?",
+    '"trpo", 3': "task is 3; allowed: a name, or a callable that makes an environment",
+    '"trpo", "Pendulum-v1", cost_names=("a", "a")': "the cost name 'a' is taken; give every cost a name of its own",
+    '"trpo", "Pendulum-v1", cost_names=("reward",)': (
+        "the cost name 'reward' is taken; give every cost a name of its own"
+    ),
+    '"trpo", "Pendulum-v1", cost_names=tuple("abcdefgh")': "8 costs (a, b, c, d, e, f, g, h); allowed: 1 to 7",
+    '"trpo", "Pendulum-v1", horizon=0': "horizon is 0; allowed: 1 or more",
+}
+
+
+def test_mistakes_in_python_are_told_and_leave_nothing(tmp_path):
+    """In a process of its own: a user's Python has no run-time type checker to catch them first."""
+    script = ["import equipoise", 'hopper = "SafetyHopper-v4"']
+    for call in MISTAKES_IN_PYTHON:
+        script += ["try:", f"    equipoise.train({call})", "except equipoise.UsageError as e:", "    print(e)"]
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(script)], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines() == list(MISTAKES_IN_PYTHON.values())
     assert not list(tmp_path.iterdir())
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from equipoise.algorithms import Handler, find_algorithm
-from equipoise.errors import unknown
+from equipoise.errors import UsageError, unknown
 from equipoise.training import loop
 from equipoise.training.config import Config, Environment
 from equipoise.training.loop import Watcher
@@ -41,6 +41,8 @@ def train(
     for name in options:
         if name not in known:
             raise unknown("option", name, known)
+    if not callable(task) and not isinstance(task, str):
+        raise UsageError(f"task is {task!r}; allowed: a name, or a callable that makes an environment")
     handler = find_algorithm(algorithm)() if isinstance(algorithm, str) else algorithm
     name = task if isinstance(task, str) else getattr(task, "__qualname__", type(task).__qualname__)
     config = Config(task=name, algorithm=handler, **options)

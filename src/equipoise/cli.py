@@ -39,6 +39,8 @@ EnvironmentId = Annotated[str | None, tyro.conf.arg(metavar="MODULE:ID")]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 2 for a user's mistake, told in one line."""
+    if not {"", str(Path.cwd())} & set(sys.path):
+        sys.path.append(str(Path.cwd()))  # so that MODULE:ID finds a module in the working folder, but after all others
     command, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
         if command in ("-h", "--help"):

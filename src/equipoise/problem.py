@@ -33,6 +33,19 @@ class Problem:
     """Default limits b_k on the mean episode cost (undiscounted); None where the user has to give them."""
 
 
+MOST_COSTS = 7
+"""With the reward, as many objectives as the projection handles."""
+
+
+def check_cost_names(names: tuple[str, ...]) -> None:
+    """Raise `UsageError` unless there are 1 to 7 different cost names, none of them that of the reward."""
+    if not 1 <= len(names) <= MOST_COSTS:
+        raise UsageError(f"{len(names)} costs ({', '.join(names)}); allowed: 1 to {MOST_COSTS}")
+    for name in names:
+        if names.count(name) > 1 or name == "reward":
+            raise UsageError(f"the cost name {name!r} is taken; give every cost a name of its own")
+
+
 def check_limits(problem: Problem, limits: tuple[float, ...]) -> None:
     """Raise `UsageError` unless `limits` holds one finite number ≥ 0 for each constraint of `problem`."""
     if len(limits) != len(problem.cost_names):

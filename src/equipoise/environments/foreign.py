@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Sequence
 
 import gymnasium
@@ -10,7 +11,7 @@ from jaxtyping import Float
 
 from equipoise.errors import UsageError
 from equipoise.physics.simulator import Transition
-from equipoise.problem import Problem
+from equipoise.problem import Problem, check_cost_names
 
 EnvFactory = Callable[[], gymnasium.Env]
 """Whatever makes one environment: a Gymnasium id wrapped up, or a user's own function or class."""
@@ -32,6 +33,7 @@ class ForeignEnvironments:
         cost_names: tuple[str, ...] = ("cost",),
         horizon: int | None = None,
     ) -> None:
+        check_cost_names(cost_names)
         self._envs = [make() for _ in range(slots)]
         first = self._envs[0]
         self._observation_space = first.observation_space
@@ -109,8 +111,11 @@ class ForeignEnvironments:
 
 def gymnasium_factory(env_id: str) -> EnvFactory:
     """Return a factory for the Gymnasium environment `env_id` (`module:Id` imports the module first)."""
+    module, _, name = env_id.rpartition(":")
     try:
-        gymnasium.spec(env_id)
+        if module:
+            importlib.import_module(module)
+        gymnasium.spec(name)
     except (gymnasium.error.Error, ImportError) as error:
         raise UsageError(f"unknown task {env_id!r}: {str(error).splitlines()[0]}") from None
-    return lambda: gymnasium.make(env_id)
+    return lambda: gymnasium.make(name)

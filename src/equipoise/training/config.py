@@ -11,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar
 
+import gymnasium
 import tyro
 
 from equipoise.algorithms import ALGORITHMS, Handler
@@ -68,6 +69,14 @@ class Config(Generic[H]):
 
     def check(self, problem: Problem) -> None:
         """Raise `UsageError` naming the first thing that is not allowed for `problem`."""
+        check_choices(self.algorithm)
+        for name in ("total_steps", "seed", "slots", "steps_per_iteration"):
+            if not isinstance(getattr(self, name), int):
+                raise UsageError(f"{name} is {getattr(self, name)!r}; allowed: a whole number")
+        for name in ("limits", "limits_per_step"):
+            value = getattr(self, name)
+            if not isinstance(value, tuple | list):
+                raise UsageError(f"{name} is {value!r}; allowed: one number a constraint, as in ({value!r},)")
         if self.slots < 2:
             raise UsageError(f"slots is {self.slots}; allowed: 2 or more")
         if self.seed < 0:
@@ -153,6 +162,17 @@ def _build(kind: Any, content: Any) -> Any:
     return kind(content) if kind in (int, float, str) else content
 
 
+def check_choices(settings: Any, prefix: str = "") -> None:
+    """Raise `UsageError`, naming the nearest choice, for a setting that is none of those its type lists."""
+    hints = typing.get_type_hints(type(settings))
+    for field in dataclasses.fields(settings):
+        value, kind = getattr(settings, field.name), hints[field.name]
+        if dataclasses.is_dataclass(value):
+            check_choices(value, f"{prefix}{field.name}.")
+        elif typing.get_origin(kind) is typing.Literal and value not in typing.get_args(kind):
+            raise unknown(f"{prefix}{field.name}", str(value), typing.get_args(kind))
+
+
 Environment = EnvFactory | str
 """A user's own environment: what makes one, or its Gymnasium id, as MODULE:ID if it has to be imported first."""
 
@@ -163,7 +183,9 @@ def make_simulator(config: Config, threads: int = 0, environment: Environment | 
         if config.cost_names or config.horizon is not None:
             raise UsageError(f"{config.task} states its own costs and horizon; leave out cost_names and horizon")
         return NativePhysics(find_task(config.task), config.slots, threads)
-    make = _named_environment(environment or config.task) if not callable(environment) else environment
+    if config.horizon is not None and config.horizon < 1:
+        raise UsageError(f"horizon is {config.horizon}; allowed: 1 or more")
+    make = environment if callable(environment) else _named_environment(environment or config.task)
     return ForeignEnvironments(make, config.slots, config.task, config.cost_names or ("cost",), config.horizon)
 
 
@@ -175,6 +197,10 @@ def reopen_simulator(config: Config, threads: int, environment: Environment | No
     if environment is None and config.task not in TASKS and ":" in config.task:
         raise UsageError(
             f"this run imports {config.task.split(':')[0]!r}; allow that by naming it: --environment {config.task}"
+        )
+    if environment is None and config.task not in TASKS and config.task not in gymnasium.registry:
+        raise UsageError(
+            f"this run's environment {config.task!r} was a user's own; give it again (environment=… in Python)"
         )
     if isinstance(environment, str) and environment != config.task:
         raise UsageError(f"this run is of {config.task}, not of {environment}")
