@@ -20,8 +20,18 @@ import pytest
 from scipy.optimize import linprog
 
 from equipoise.errors import UsageError
-from equipoise.gradients import AGGREGATORS, ALWAYS, NEVER, Properties, aggregate, fisher, register
+from equipoise.gradients import (
+    AGGREGATORS,
+    ALWAYS,
+    NEVER,
+    Properties,
+    aggregate,
+    aggregated_combination,
+    fisher,
+    register,
+)
 from equipoise.gradients.aggregators.binding import MOST_OBJECTIVES
+from equipoise.gradients.projection import combine
 from equipoise.numerics.krylov import natural_gradients
 
 SIZES = (2, 3, 7)
@@ -484,6 +494,28 @@ def test_the_inner_product_is_that_of_the_metric_given():
             harmed[metric] += (gradients @ direction / lengths_of(gradients)).min() < -1e-2 * lengths_of(direction)
     assert harmed["fisher"] == 0
     assert harmed["euclidean"] > 0
+
+
+# What the policy step takes
+
+
+def test_the_projection_gives_the_policy_step_exactly_what_it_has_been():
+    for case in corpus(3, drawn):
+        gram = jnp.asarray(unit(case.gradients) @ unit(case.gradients).T, jnp.float32)
+        arguments = gram, jnp.asarray(case.preference, jnp.float32), jnp.ones(3, bool)
+        found, expected = aggregated_combination(AGGREGATORS["pcrpo"], *arguments), combine(*arguments)
+        np.testing.assert_array_equal(found.weights, expected.weights)
+        assert found.freedom == expected.freedom
+
+
+@pytest.mark.parametrize("name", ["imtl_g", "mgda", "mean", "sb_trpo"])
+def test_the_radius_shrinks_with_the_angle_for_directions_that_vanish_at_rest_and_for_no_others(name):
+    aggregator, case = AGGREGATORS[name], Case(np.array([[1, 0], [-0.8, 0.6]]), np.array([0.4, 0.6]))
+    gram = jnp.asarray(case.gradients @ case.gradients.T, jnp.float32)
+    preference, wanted = jnp.asarray(case.preference, jnp.float32), jnp.ones(2, bool)
+    found = jax.jit(lambda *given: aggregated_combination(aggregator, *given))(gram, preference, wanted)
+    np.testing.assert_allclose(found.weights, weights_of(aggregator, [case])[0], rtol=1e-4)
+    assert found.freedom == pytest.approx(0.6**2 if name in ("imtl_g", "mgda") else 1)
 
 
 # Mistakes

@@ -219,8 +219,9 @@ def _finish(run: Run) -> None:
     Console().print(ending(run))
     print(f"run       {run.path}/ (config.json, metrics.csv, checkpoints/, TensorBoard events)")
     print(f"picture   {picture}")
-    print(f"evaluate  equipoise evaluate {run.path}")
-    print(f"resume    equipoise resume {run.path}")
+    environment = f" --environment {run.config.task}" if ":" in run.config.task else ""
+    print(f"evaluate  equipoise evaluate {run.path}{environment}")
+    print(f"resume    equipoise resume {run.path}{environment}")
 
 
 def _interval(interval: Interval, percent: bool = False) -> str:
