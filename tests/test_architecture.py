@@ -30,6 +30,7 @@ FORBIDDEN = {
     "algorithms": {"tasks", "physics", "environments", "training"},
     "environments": {"policy", "numerics", "gradients", "algorithms", "training"},
     "training": {"cli", "api"},
+    "theory": {"tasks", "physics", "environments", "training", "policy", "cli", "api"},
 }
 
 

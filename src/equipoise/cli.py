@@ -26,6 +26,7 @@ equipoise: safe reinforcement learning by gradient manipulation
   equipoise plot RUN          draw the run's picture again
   equipoise tasks             list the tasks
   equipoise algorithms        list the algorithms
+  equipoise theory            the convergence result, on problems that are solved exactly
 
 `equipoise COMMAND --help` explains every option; `equipoise train ALGORITHM --help` those of an algorithm.
 """
@@ -190,6 +191,20 @@ def tasks() -> None:
     Console().print(table)
 
 
+def theory(out: Path = Path("theory"), full: bool = False, problems: int = 100, seed: int = 0) -> None:
+    """Reproduce the convergence result on finite CMDPs that are solved exactly; exit code 1 if a criterion fails.
+
+    Args:
+        out: Folder to write theory.csv, theory.json and theory.png to; made if it does not exist.
+        full: Also T = 31 623 and 100 000.
+        problems: Number of random CMDPs, 10 or more.
+        seed: Decides the problems and the noise.
+    """
+    from equipoise.theory.experiment import theory as reproduce
+
+    reproduce(out, full, problems, seed)
+
+
 def algorithms() -> None:
     """List the algorithms."""
     from equipoise.algorithms import ALGORITHMS
@@ -206,6 +221,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "plot": plot,
     "tasks": tasks,
     "algorithms": algorithms,
+    "theory": theory,
 }
 """Commands other than `train`, whose options depend on the algorithm."""
 

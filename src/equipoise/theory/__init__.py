@@ -1,0 +1,1 @@
+"""Finite constrained Markov decision processes solved exactly, and the convergence experiment on them."""
