@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.optimize import brentq
 
 from equipoise.algorithms.crpo import CRPO
 from equipoise.algorithms.pcrpo import PCRPO
@@ -165,6 +166,14 @@ def test_last_iterates_of_primal_dual_oscillate_and_of_the_regularised_one_conve
     assert (-damped.last[:, 1:] - ensemble.stacked.limits).max() < 0.05
 
 
+def test_the_regularised_method_rests_at_the_saddle_point_of_the_regularised_lagrangian():
+    """On the see-saw: logit p = (1 − λ)/τ and λ = (p − ½)/τ, p the probability of the action that pays and costs."""
+    temperature = 0.2
+    p = brentq(lambda p: np.log(p / (1 - p)) - (1 - (p - 0.5) / temperature) / temperature, 0.01, 0.99)
+    _, policy = trace(see_saw(), Regularised(0.2, 10.0, temperature), 0.5, 400)
+    assert policy[-1, 0, 0] == pytest.approx(p, abs=1e-6)
+
+
 def test_without_temperature_the_regularised_method_is_the_plain_one():
     problems, step = stack(GARNETS), np.full(6, 0.1)
     plain, damped = (
@@ -201,6 +210,21 @@ def test_crpo_keeps_gap_and_violation_below_the_tolerance(cmdps, iterations):
     result = run(ensemble.stacked, stacked([hard(float(e)) for e in eta]), step, iterations)
     assert (ensemble.reward - result.average[:, 0] <= eta).all()
     assert ((-result.average[:, 1:] - ensemble.stacked.limits).max(1) <= eta).all()
+
+
+def test_a_run_remembers_the_sums_over_its_iterates():
+    limit, step, iterations = GARNETS[0].limits[0], 0.05, 60
+    sums = run(stack(GARNETS), stacked([hard(0.0)] * 6), np.full(6, step), iterations).sums
+    reward, cost = trace(GARNETS[0], hard(0.0), step, iterations)[0].T * [[1], [-1]]
+    improving = cost <= limit
+    assert 0 < improving.sum() < iterations
+    assert sums.output[0] == improving.sum()
+    np.testing.assert_allclose(sums.objective[0], [reward[improving].sum(), -cost[improving].sum()])
+    np.testing.assert_allclose(sums.duty[0], (limit - cost[~improving]).sum())
+    np.testing.assert_allclose(sums.excess[0], np.maximum(cost - limit, 0).sum())
+    np.testing.assert_array_equal(sums.modes[0], [improving.sum(), 0, (~improving).sum()])
+    assert sums.late[0] == 6
+    np.testing.assert_allclose(sums.late_objective[0, 0], reward[-6:].sum())
 
 
 @pytest.mark.parametrize("metric", ["fisher", "natural"])
@@ -270,6 +294,15 @@ def test_a_seed_decides_the_noise_and_every_copy_of_a_problem_has_its_own():
     first, again, other = (run(copies, methods, step, 30, Sampling(1, 4, 10), seed) for seed in (0, 0, 1))
     np.testing.assert_array_equal(first.policy, again.policy)
     assert len({tuple(p.ravel()) for p in (*first.policy, *other.policy)}) == 6
+
+
+def test_every_iteration_has_noise_of_its_own():
+    """At a limit near what the uniform policy costs, and with no steps, luck decides the mode anew each time."""
+    objective = trace(GARNETS[0], hard(0.0), 0.1, 60)[0][0]
+    # The horizon cuts off a tenth, 0.8^10.
+    copies = stack([GARNETS[0]._replace(limits=-0.9 * objective[1:])] * 3)
+    modes = run(copies, stacked([hard(0.0)] * 3), np.full(3, 1e-12), 60, Sampling(1, 4, 10)).sums.modes
+    assert (modes[:, [0, 2]] > 10).all()
 
 
 def test_float64_stays_inside():

@@ -39,10 +39,8 @@ def restrict(matrix: Float[Array, "m m"], binding: Bool[Array, " m"]) -> Float[A
     return jnp.where(binding & binding[:, None], matrix, 0.0) + jnp.diag(diagonal)
 
 
-def nonnegative(
-    matrix: Float[Array, "m m"], linear: Float[Array, "k m"], active: Bool[Array, " m"]
-) -> Float[Array, "k m"]:
-    """Minimise ½zᵀQz + bᵀz over z ≥ 0 for each row b of `linear`; z = 0 where not `active`.
+def nonnegative(matrix: Float[Array, "m m"], linear: Float[Array, "k m"]) -> Float[Array, "k m"]:
+    """Minimise ½zᵀQz + bᵀz over z ≥ 0 for each row b of `linear`.
 
     Optimal: z ≥ 0, y = Qz + b ≥ 0, zᵀy = 0. Each set of binding z > 0 gives one candidate; the one that breaks these
     least is kept.
@@ -50,11 +48,8 @@ def nonnegative(
 
     def candidate(binding: Bool[Array, " m"]) -> tuple[Array, Array]:
         z = jnp.linalg.solve(restrict(matrix, binding), jnp.where(binding, -linear, 0.0).T).T
-        z = jnp.where(binding, z, 0.0)
-        y = z @ matrix + linear
-        broken = jnp.maximum(-z, jnp.where(active & ~binding, -y, 0.0)).max(-1)
-        possible = jnp.isfinite(z).all(-1) & ~(binding & ~active).any()
-        return z, jnp.where(possible, jnp.maximum(broken, 0.0), jnp.inf)
+        broken = jnp.maximum(-z, jnp.where(binding, 0.0, -(z @ matrix + linear))).max(-1)
+        return z, jnp.where(jnp.isfinite(z).all(-1), jnp.maximum(broken, 0.0), jnp.inf)
 
     z, broken = jax.vmap(candidate)(jnp.asarray(every_set(len(matrix))))
     return z[jnp.argmin(broken, axis=0), np.arange(len(linear))]
@@ -64,4 +59,4 @@ def projections(cosine: Float[Array, "m m"], active: Bool[Array, " m"]) -> Float
     """Return coordinates of every eᵢ⁺, the nearest point to eᵢ with ⟨eᵢ⁺, eⱼ⟩ ≥ 0 for all active j, one a row."""
     if len(cosine) <= MOST_PROJECTED:
         return project(cosine, active)
-    return jnp.eye(len(cosine), dtype=cosine.dtype) + nonnegative(cosine, cosine, active)
+    return jnp.eye(len(cosine), dtype=cosine.dtype) + nonnegative(cosine, cosine)

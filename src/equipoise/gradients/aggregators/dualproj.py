@@ -21,7 +21,7 @@ def weights(gram: Float[Array, "m m"], preference: Float[Array, " m"], wanted: B
     plain = jnp.where(active, preference * length, 0.0)
     scale = jnp.max(plain)
     plain = plain / jnp.where(scale > 0, scale, 1.0)
-    z = nonnegative(cosine, (cosine @ plain)[None], active)[0]
+    z = nonnegative(cosine, (cosine @ plain)[None])[0]
     return scale * (plain + z) / length
 
 

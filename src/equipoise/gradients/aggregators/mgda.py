@@ -16,15 +16,13 @@ from equipoise.gradients.aggregators.base import ALWAYS, NEVER, Aggregator, Prop
 from equipoise.gradients.aggregators.binding import nonnegative
 
 
-def minimum_norm(
-    cosine: Float[Array, "m m"], shorter: Float[Array, " m"], active: Bool[Array, " m"]
-) -> Float[Array, " m"]:
-    """Return coordinates b ≥ 0 with Σ rᵢbᵢ = 1 of the shortest Σ bᵢeᵢ, r being `shorter`; zeros if none is active.
+def minimum_norm(cosine: Float[Array, "m m"], shorter: Float[Array, " m"]) -> Float[Array, " m"]:
+    """Return coordinates b ≥ 0 with Σ rᵢbᵢ = 1 of the shortest Σ bᵢeᵢ, r being `shorter`; zeros if r is.
 
     The minimiser of ‖Σ bᵢeᵢ‖² + (Σ rᵢbᵢ − 1)² over b ≥ 0 is a multiple of it (Lawson & Hanson, Solving Least Squares
     Problems, ch. 23), which leaves no equality to keep.
     """
-    b = nonnegative(cosine + shorter * shorter[:, None], -shorter[None], active)[0]
+    b = nonnegative(cosine + shorter * shorter[:, None], -shorter[None])[0]
     b = jnp.maximum(b, 0.0)
     total = shorter @ b
     return b / jnp.where(total > 0, total, 1.0)
@@ -34,7 +32,7 @@ def weights(gram: Float[Array, "m m"], preference: Float[Array, " m"], wanted: B
     """Return w on the simplex; in unit vectors bᵢ = wᵢ‖gᵢ‖, in units of the shortest gradient."""
     unit = units(gram, wanted)
     shorter = shortness(unit)
-    return shorter * minimum_norm(unit.cosine, shorter, unit.active)
+    return shorter * minimum_norm(unit.cosine, shorter)
 
 
 MGDA = Aggregator(

@@ -33,7 +33,7 @@ def weights(
     cosine, length, active = units(gram, wanted)
     first = jnp.arange(len(gram)) == 0
     costs = active & ~first
-    safest = minimum_norm(cosine, costs.astype(gram.dtype), costs)
+    safest = minimum_norm(units(gram, costs).cosine, costs.astype(gram.dtype))
     square = safest @ cosine @ safest
     agreed = square > rounding(cosine)  # else no step lowers all costs, and Δ_c = 0
     least = jnp.where(agreed, jnp.sqrt(jnp.where(agreed, square, 1.0)), 0.0)
