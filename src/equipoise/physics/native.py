@@ -14,7 +14,7 @@ from jaxtyping import Float
 from equipoise.errors import UsageError
 from equipoise.physics.simulator import Transition
 from equipoise.problem import Problem
-from equipoise.tasks import State, Task
+from equipoise.tasks import Mechanism, State, Task
 
 
 def load_model(task: type[Task]) -> mujoco.MjModel:
@@ -29,6 +29,15 @@ def load_model(task: type[Task]) -> mujoco.MjModel:
         mujoco.set_mju_user_warning(listener)
     model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET
     return model
+
+
+def mechanism_of(task: type[Task], model: mujoco.MjModel) -> Mechanism:
+    """Describe `model` as `task` needs to know it."""
+    return Mechanism(
+        dt=task.frame_skip * model.opt.timestep,
+        bodies=tuple(model.body(i).name for i in range(model.nbody)),
+        mass=model.body_mass.copy(),
+    )
 
 
 def problem_of(task: type[Task], model: mujoco.MjModel) -> Problem:
@@ -54,21 +63,30 @@ class NativePhysics:
         self.model = load_model(task)
         self.problem = problem_of(task, self.model)
         self.slots = slots
-        self.task = task(dt=task.frame_skip * self.model.opt.timestep)
-        self._batch = mujoco.batch.Batch(self.model, slots, threads)
+        self.task = task(mechanism_of(task, self.model))
+        # MuJoCo computes body forces on demand only, from all that a step leaves behind.
+        self._batch = mujoco.batch.Batch(self.model, slots, threads, persistent="cfrc_ext" in task.fields)
         self._qpos = self._batch.bind("qpos")
         self._qvel = self._batch.bind("qvel")
+        self._derived = {name: self._batch.bind(name) for name in task.fields if name != "cfrc_ext"}
+        if "cfrc_ext" in task.fields:
+            self._derived["cfrc_ext"] = np.zeros((slots, self.model.nbody, 6))
         self._control = self._batch.bind("ctrl")
         self._warmstart = self._batch.bind("qacc_warmstart")
         self._warnings = self._batch.warning[..., 1]
         self._frame_skip = task.frame_skip
-        self._initial = mujoco.MjData(self.model)
+        self._initial, self._scratch = mujoco.MjData(self.model), mujoco.MjData(self.model)
         self._batch.forward()
 
     @property
     def state(self) -> State:
         """A copy of every slot's state."""
-        return State(qpos=self._qpos.copy(), qvel=self._qvel.copy())
+        derived = {name: value.copy() for name, value in self._derived.items()}
+        return State(self._qpos.copy(), self._qvel.copy(), **derived)
+
+    def _view(self, rows: Sequence[int] | slice = slice(None)) -> State:
+        derived = {name: value[rows] for name, value in self._derived.items()}
+        return State(self._qpos[rows], self._qvel[rows], **derived)
 
     def set_state(
         self,
@@ -88,13 +106,15 @@ class NativePhysics:
         self._batch.reset(sorted(rows), stage=mujoco.mjtStage.mjSTAGE_NONE)
         self._qpos[rows], self._qvel[rows], self._warmstart[rows] = qpos, qvel, 0.0
         self._batch.forward(sorted(rows))
+        if "cfrc_ext" in self._derived:
+            self._derived["cfrc_ext"][rows] = 0.0
 
     def reset(self, slots: Sequence[int], randoms: Sequence[np.random.Generator]) -> Float[np.ndarray, "n obs"]:
         """Start a new episode in each of `slots`, drawn by the task from that slot's own `randoms`."""
         starts = [self.task.reset(self._initial.qpos, self._initial.qvel, random) for random in randoms]
         qpos, qvel = (np.stack(part) for part in zip(*starts, strict=True))
         self.set_state(qpos, qvel, slots)
-        return self.task.observation(State(qpos, qvel))
+        return self.task.observation(self._view(list(slots)))
 
     def step(self, action: Float[np.ndarray, "N act"]) -> Transition:
         """Step every slot by `frame_skip` substeps under `action`, which MuJoCo clamps but the cost does not."""
@@ -110,7 +130,9 @@ class NativePhysics:
             self._batch.step(nstep=self._frame_skip)
         except mujoco.batch.SimulationError as error:
             failed = error.ids
-        after = State(self._qpos, self._qvel)
+        if "cfrc_ext" in self._derived:
+            self._compute_body_forces()
+        after = self._view()
         diverged = ~(np.isfinite(self._qpos).all(-1) & np.isfinite(self._qvel).all(-1))
         if self._warnings.any():
             diverged |= self._warnings.any(-1)
@@ -124,6 +146,13 @@ class NativePhysics:
             truncated=np.zeros(self.slots, bool),
             diverged=diverged,
         )
+
+    def _compute_body_forces(self) -> None:
+        """Fill `cfrc_ext` as after `mj_rnePostConstraint`, which `mj_step` leaves out."""
+        for slot in range(self.slots):
+            self._batch.get_data(slot, self._scratch)
+            mujoco.mj_rnePostConstraint(self.model, self._scratch)
+            self._derived["cfrc_ext"][slot] = self._scratch.cfrc_ext
 
     def close(self) -> None:
         """Release nothing: MuJoCo frees the batch with the object."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from equipoise.errors import unknown
-from equipoise.tasks.safety_mujoco import SafetyHalfCheetah, SafetyHopper
-from equipoise.tasks.task import MeasuredLimit, Random, State, Task, namespace
+from equipoise.tasks.safety_mujoco import SAFETY_MUJOCO
+from equipoise.tasks.safety_velocity import SAFETY_VELOCITY
+from equipoise.tasks.task import MeasuredLimit, Mechanism, Random, State, Task, namespace
 
-TASKS: dict[str, type[Task]] = {task.id: task for task in (SafetyHalfCheetah, SafetyHopper)}
+TASKS: dict[str, type[Task]] = {task.id: task for task in (*SAFETY_MUJOCO, *SAFETY_VELOCITY)}
 """Every task of the library by id. The tests run over this registry, so nothing in it can opt out."""
 
 
@@ -18,4 +19,4 @@ def find_task(task_id: str) -> type[Task]:
         raise unknown("task", task_id, TASKS) from None
 
 
-__all__ = ["TASKS", "MeasuredLimit", "Random", "State", "Task", "find_task", "namespace"]
+__all__ = ["TASKS", "MeasuredLimit", "Mechanism", "Random", "State", "Task", "find_task", "namespace"]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
+import numpy as np
 from jaxtyping import Bool, Float
 
 Array = Any
@@ -24,12 +25,40 @@ def namespace(array: Array) -> ModuleType:
 
 @dataclass(frozen=True)
 class State:
-    """The simulated quantities a task may read, each with the same leading shape `...`."""
+    """The simulated quantities a task may read, each with the same leading shape `...`.
+
+    All but the first two are there only for tasks that list them in `Task.fields`, and else None. They are what MuJoCo
+    holds right after a step: derived from the state before its last substep, as in Gymnasium's environments.
+    """
 
     qpos: Float[Array, "... nq"]
     """Generalised positions (m, rad), MuJoCo's `qpos`."""
     qvel: Float[Array, "... nv"]
     """Generalised velocities (m/s, rad/s), MuJoCo's `qvel`."""
+    xpos: Float[Array, "... nbody 3"] | Any = None
+    """Positions of the bodies' frames in the world (m)."""
+    xipos: Float[Array, "... nbody 3"] | Any = None
+    """Positions of the bodies' centres of mass in the world (m)."""
+    cinert: Float[Array, "... nbody 10"] | Any = None
+    """Bodies' inertias about the centre of mass of their kinematic tree (kg, kg·m, kg·m²)."""
+    cvel: Float[Array, "... nbody 6"] | Any = None
+    """Bodies' velocities about the same point: rotation (rad/s), translation (m/s)."""
+    qfrc_actuator: Float[Array, "... nv"] | Any = None
+    """Actuators' generalised forces (N, N·m)."""
+    cfrc_ext: Float[Array, "... nbody 6"] | Any = None
+    """External forces on the bodies: torque (N·m), force (N). Zero after a reset, since no step has been taken."""
+
+
+@dataclass(frozen=True)
+class Mechanism:
+    """What a task needs to know of its model beside the state."""
+
+    dt: float
+    """Seconds of one step: the task's `frame_skip` × the model's time step."""
+    bodies: tuple[str, ...]
+    """Names of the bodies, in MuJoCo's order."""
+    mass: Float[np.ndarray, " nbody"]
+    """Masses of the bodies (kg)."""
 
 
 @runtime_checkable
@@ -73,6 +102,8 @@ class Task(abc.ABC):
     """File name of the MJCF model in the Gymnasium wheel."""
     frame_skip: ClassVar[int]
     """Physics substeps per step, under a constant control."""
+    fields: ClassVar[tuple[str, ...]] = ()
+    """Fields of `State` that the task reads beside `qpos` and `qvel`; nothing else is computed."""
     horizon: ClassVar[int] = 1000
     """Steps after which an episode is truncated."""
     observation_size: ClassVar[int]
@@ -80,13 +111,15 @@ class Task(abc.ABC):
     cost_names: ClassVar[tuple[str, ...]] = ("cost",)
     """One name for each constraint."""
     measured: ClassVar[tuple[MeasuredLimit, ...]]
-    """For each constraint, the two scores that its default limit was frozen from."""
+    """For each constraint, the two scores that say what a limit means, and that a default limit is frozen from."""
+    caution: ClassVar[str] = ""
+    """What a user should know before choosing the task, in one line; empty where there is nothing."""
 
-    dt: float
-    """Seconds of one step: `frame_skip` × the model's time step. Set by whoever steps the task."""
-
-    def __init__(self, dt: float) -> None:
-        self.dt = dt
+    def __init__(self, mechanism: Mechanism) -> None:
+        self.mechanism = mechanism
+        """What whoever steps the task knows of its model."""
+        self.dt = mechanism.dt
+        """Seconds of one step."""
 
     @classmethod
     def limits(cls) -> tuple[float, ...]:
