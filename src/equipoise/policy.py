@@ -50,14 +50,22 @@ class TanhMLP(eqx.Module):
 
 
 class GaussianPolicy(eqx.Module):
-    """π(a|s) = N(a; mean(s), diag(σ²)), σ independent of the state, as in TRPO."""
+    """π(a|s) = N(a; mean(s), diag(σ²)), σ independent of the state, as in TRPO.
+
+    Network and parameters are in units of the actions' ranges, so that the same initial σ explores a motor of ±0.4 N·m
+    as it does one of ±2: mean = middle + unit · network(s), σ = unit · exp(log_std).
+    """
 
     network: TanhMLP
     """s ↦ mean."""
     raw_log_std: Float[Array, " act"]
-    """log σ before the floor."""
+    """log (σ/unit) before the floor."""
     log_std_floor: float = eqx.field(static=True)
-    """log σ never falls below this."""
+    """log (σ/unit) never falls below this."""
+    middle: tuple[float, ...] = eqx.field(static=True)
+    """Middle of each action's range."""
+    unit: tuple[float, ...] = eqx.field(static=True)
+    """Half the width of each action's range."""
 
     @classmethod
     def create(
@@ -68,14 +76,17 @@ class GaussianPolicy(eqx.Module):
         hidden: tuple[int, ...] = (64, 64),
         log_std: float = 0.0,
         log_std_floor: float = -20.0,
+        middle: tuple[float, ...] = (),
+        unit: tuple[float, ...] = (),
     ) -> GaussianPolicy:
-        """Draw a policy whose mean is near zero everywhere."""
+        """Draw a policy whose mean is near the middle everywhere. By default the middle is 0 and the unit 1."""
         network = TanhMLP.create(key, observation_size, action_size, hidden, last_gain=0.01)
-        return cls(network, jnp.full(action_size, log_std), log_std_floor)
+        zeros, ones = (0.0,) * action_size, (1.0,) * action_size
+        return cls(network, jnp.full(action_size, log_std), log_std_floor, middle or zeros, unit or ones)
 
     @property
     def log_std(self) -> Float[Array, " act"]:
-        """Log σ of each action; its gradient passes the floor, so that σ can rise from there again."""
+        """log (σ/unit) of each action; its gradient passes the floor, so that σ can rise from there again."""
         floored = jnp.maximum(self.raw_log_std, self.log_std_floor)
         return self.raw_log_std + jax.lax.stop_gradient(floored - self.raw_log_std)
 
@@ -85,7 +96,8 @@ class GaussianPolicy(eqx.Module):
 
     def __call__(self, observation: Float[Array, "n obs"]) -> tuple[Float[Array, "n act"], Float[Array, " act"]]:
         """Return the means at `n` normalised observations, and log σ."""
-        return self.network(observation), self.log_std
+        unit = jnp.asarray(self.unit)
+        return jnp.asarray(self.middle) + unit * self.network(observation), self.log_std + jnp.log(unit)
 
 
 class Actor:
@@ -98,7 +110,10 @@ class Actor:
         self._layers = [(np.asarray(layer.weight).T.copy(), np.asarray(layer.bias)) for layer in policy.network.layers]
         self._mean = np.asarray(moments.mean)
         self._deviation = np.asarray(moments.deviation)
-        self.std: Float[np.ndarray, " act"] = np.exp(np.asarray(policy.log_std))
+        weight, bias = self._layers[-1]
+        unit, middle = np.asarray(policy.unit, np.float32), np.asarray(policy.middle, np.float32)
+        self._layers[-1] = weight * unit, middle + bias * unit
+        self.std: Float[np.ndarray, " act"] = unit * np.exp(np.asarray(policy.log_std))
         """σ of each action."""
 
     def __call__(self, observation: Float[np.ndarray, "*n obs"]) -> Float[np.ndarray, "*n act"]:

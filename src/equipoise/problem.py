@@ -31,6 +31,19 @@ class Problem:
     """One name for each of the K constraints."""
     limits: tuple[float, ...] | None
     """Default limits b_k on the mean episode cost (undiscounted); None where the user has to give them."""
+    action_middle: tuple[float, ...] = ()
+    """Middle of each action's range; by default 0."""
+    action_unit: tuple[float, ...] = ()
+    """Half the width of each action's range, the unit that policies work in; by default 1."""
+
+
+def middle_and_unit(
+    low: Float[np.ndarray, " act"], high: Float[np.ndarray, " act"]
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return the middle and half the width of each action's range; 0 and 1 where it is not bounded on both sides."""
+    bounded = np.isfinite(low) & np.isfinite(high) & (low < high)
+    low, high = np.where(bounded, low, -1.0).astype(float), np.where(bounded, high, 1.0).astype(float)
+    return tuple(((low + high) / 2).tolist()), tuple(((high - low) / 2).tolist())
 
 
 MOST_COSTS = 7

@@ -43,7 +43,7 @@ class Report(NamedTuple):
     multiplier: Float[Array, " K"]
     """Estimate of each constraint's multiplier, −⟨g_r, g_k⟩/⟨g_k, g_k⟩ in the Fisher metric."""
     log_std: Float[Array, ""]
-    """Mean of the new policy's log standard deviations."""
+    """Mean of the new policy's log standard deviations, in units of the actions' ranges."""
     explained: Float[Array, " m"]
     """Share of the variance of their targets that the critics explained before they were fitted."""
 
@@ -92,6 +92,8 @@ def make_algorithm(handler: Handler) -> Algorithm:
                 learner.hidden,
                 learner.log_std,
                 learner.log_std_floor,
+                problem.action_middle,
+                problem.action_unit,
             ),
             critics=create_critics(critic_key, problem.observation_size, 1 + len(problem.cost_names), learner.hidden),
             observations=no_moments(problem.observation_size),

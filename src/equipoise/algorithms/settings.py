@@ -109,9 +109,9 @@ class Learner:
     hidden: tuple[int, ...] = (64, 64)
     """Widths of the hidden layers of the policy and of each critic."""
     log_std: float = -0.5
-    """Initial log of the policy's standard deviation."""
+    """Initial log of the policy's standard deviation, in units of half an action's range."""
     log_std_floor: float = -20.0
-    """The policy's log standard deviation never falls below this; −20 is as good as no floor."""
+    """That log standard deviation never falls below this; −20 is as good as no floor."""
     trust_region: TrustRegion = TrustRegion()
     """The policy's step."""
     critic: CriticFit = CriticFit()

@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from equipoise.errors import UsageError
 from equipoise.physics.simulator import Transition
-from equipoise.problem import Problem, check_cost_names
+from equipoise.problem import Problem, check_cost_names, middle_and_unit
 
 EnvFactory = Callable[[], gymnasium.Env]
 """Whatever makes one environment: a Gymnasium id wrapped up, or a user's own function or class."""
@@ -48,6 +48,7 @@ class ForeignEnvironments:
         if horizon is not None and known is not None and horizon > known:
             raise UsageError(f"{name} truncates after {known} steps, so a horizon of {horizon} is never reached")
         self.slots = slots
+        middle, unit = middle_and_unit(self._low, self._high)
         self.problem = Problem(
             id=name,
             observation_size=gymnasium.spaces.flatdim(self._observation_space),
@@ -55,6 +56,8 @@ class ForeignEnvironments:
             horizon=steps,
             cost_names=cost_names,
             limits=None,
+            action_middle=middle,
+            action_unit=unit,
         )
 
     def reset(self, slots: Sequence[int], randoms: Sequence[np.random.Generator]) -> Float[np.ndarray, "n obs"]:

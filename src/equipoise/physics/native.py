@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from equipoise.errors import UsageError
 from equipoise.physics.simulator import Transition
-from equipoise.problem import Problem
+from equipoise.problem import Problem, middle_and_unit
 from equipoise.tasks import Mechanism, State, Task
 
 
@@ -42,6 +42,7 @@ def mechanism_of(task: type[Task], model: mujoco.MjModel) -> Mechanism:
 
 def problem_of(task: type[Task], model: mujoco.MjModel) -> Problem:
     """Describe `task` as the learner sees it."""
+    middle, unit = middle_and_unit(*model.actuator_ctrlrange.T)
     return Problem(
         id=task.id,
         observation_size=task.observation_size,
@@ -49,6 +50,8 @@ def problem_of(task: type[Task], model: mujoco.MjModel) -> Problem:
         horizon=task.horizon,
         cost_names=task.cost_names,
         limits=task.limits(),
+        action_middle=middle,
+        action_unit=unit,
     )
 
 

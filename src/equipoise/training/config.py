@@ -21,7 +21,7 @@ from equipoise.physics import NativePhysics, Simulator
 from equipoise.problem import Problem, check_limits
 from equipoise.tasks import TASKS, find_task
 
-FORMAT = 1
+FORMAT = 2
 """Version of `config.json` and of checkpoints; raised when a change makes older ones unreadable."""
 
 VERSION = metadata.version("equipoise")

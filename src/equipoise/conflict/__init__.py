@@ -1,0 +1,1 @@
+"""How reward and costs conflict in a run: over training, and around one of its checkpoints."""

@@ -1,0 +1,121 @@
+"""The noise of cos φ: how much of a gradient is signal, and what the angle is without the noise.
+
+A batch's gradient is ĝ = g + noise, and ⟨ĝ, ĝ⟩ is too long by the noise's own length. So the cosine of two noisy
+gradients is biased, towards 0 where their noises are independent, towards the cosine of the noises where reward and
+cost err together. Inner products between *different* slots have no such bias, since slots are independent:
+
+    ⟨gᵢ, gⱼ⟩  ≈  mean over s ≠ t of ⟨hₛᵢ, hₜⱼ⟩
+
+It is what one gets from splitting the slots in halves, ⟨gᵢ of one, gⱼ of the other⟩, averaged over all splits. The
+corrected cos φ is made of these (Spearman's correction for attenuation, American Journal of Psychology 1904, with
+errors that may be correlated).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, get_args
+
+import numpy as np
+from jaxtyping import Float
+
+from equipoise.conflict.slots import SlotGradients
+from equipoise.gradients.metric import Metric
+
+METRICS: tuple[Metric, ...] = get_args(Metric)
+"""All metrics."""
+
+RESAMPLES = 1000
+"""Of the bootstrap."""
+
+
+class Angle(NamedTuple):
+    """cos φ of the reward and one cost in one metric, and what is known of it."""
+
+    naive: float
+    """cos φ of the batch's gradients, as an update computes it."""
+    scatter: float
+    """Standard deviation of that from one batch of the run's own size to another."""
+    corrected: float
+    """cos φ without the noise's bias; can be beyond ±1 by its own error. NaN where it is undefined: an objective's
+    gradient has no length that could be told from 0."""
+    low: float
+    """Lower end of its 95 % interval."""
+    high: float
+    """Upper end."""
+    signal_reward: float
+    """Share of the squared length of the batch's reward gradient that is no noise (its reliability)."""
+    signal_cost: float
+    """The same of the cost's."""
+    ratio: float
+    """−⟨g_r, g_c⟩/⟨g_c, g_c⟩ without the noise's bias: in the Fisher metric the multiplier in normalised units."""
+
+
+def slot_products(slots: SlotGradients, metric: Metric) -> Float[np.ndarray, "N m N m"]:
+    """Return the inner products of all slots' gradients in `metric`; `natural` and `step` differ by lengths alone."""
+    shape = slots.gradients.shape
+    gradients, directions = (x.reshape(shape[0] * shape[1], shape[2]) for x in slots)
+    if metric == "euclidean":
+        gram = gradients @ gradients.T
+    elif metric == "fisher":
+        gram = gradients @ directions.T
+    else:
+        gram = directions @ directions.T
+    return (0.5 * (gram + gram.T)).reshape(shape[0], shape[1], shape[0], shape[1])
+
+
+def batch_gram(
+    products: Float[np.ndarray, "N m N m"], weights: Float[np.ndarray, "*b N"]
+) -> Float[np.ndarray, "*b m m"]:
+    """Return the Gram matrix of the gradients of batches that hold each slot `weights` times."""
+    total = np.einsum("...s,sitj,...t->...ij", weights, products, weights, optimize=True)
+    return total / weights.sum(-1)[..., None, None] ** 2
+
+
+def corrected_gram(
+    products: Float[np.ndarray, "N m N m"], weights: Float[np.ndarray, "*b N"]
+) -> Float[np.ndarray, "*b m m"]:
+    """Return the same without the noise's bias: the mean over pairs of different slots; a slot never meets its copy."""
+    same = np.einsum("...s,sisj->...ij", weights**2, products)
+    square = (weights**2).sum(-1)[..., None, None]
+    whole = weights.sum(-1)[..., None, None] ** 2
+    return (batch_gram(products, weights) * whole - same) / (whole - square)
+
+
+def cosine(gram: Float[np.ndarray, "*b m m"], cost: int) -> Float[np.ndarray, "*b"]:
+    """Return cos φ of the reward and cost number `cost`; NaN where a length is not positive."""
+    reward, other = gram[..., 0, 0], gram[..., 1 + cost, 1 + cost]
+    defined = (reward > 0) & (other > 0)
+    return gram[..., 0, 1 + cost] / np.sqrt(np.where(defined, reward * other, np.nan))
+
+
+def angle(
+    products: Float[np.ndarray, "N m N m"], cost: int, batch: int, random: np.random.Generator
+) -> Angle:
+    """Estimate cos φ of the reward and cost number `cost`, and its noise by resampling slots with replacement.
+
+    `batch` is the number of slots of the run's own iterations. The corrected value is undefined unless both lengths
+    are positive in 97.5 % of the resamples.
+    """
+    slots = len(products)
+    once = np.ones(slots)
+    naive, corrected = batch_gram(products, once), corrected_gram(products, once)
+    resampled = corrected_gram(products, _resamples(slots, slots, random))
+    defined = (np.einsum("bii->bi", resampled)[:, [0, 1 + cost]] > 0).all(1)
+    known = defined.mean() >= 0.975 and bool(np.isfinite(cosine(corrected, cost)))
+    low, high = np.quantile(cosine(resampled[defined], cost), [0.025, 0.975]) if known else (np.nan, np.nan)
+    signal = np.diagonal(corrected) / np.where(np.diagonal(naive) > 0, np.diagonal(naive), np.nan)
+    return Angle(
+        naive=float(cosine(naive, cost)),
+        scatter=float(np.std(cosine(batch_gram(products, _resamples(slots, batch, random)), cost))),
+        corrected=float(cosine(corrected, cost)) if known else np.nan,
+        low=float(low),
+        high=float(high),
+        signal_reward=float(signal[0]),
+        signal_cost=float(signal[1 + cost]),
+        ratio=float(-corrected[0, 1 + cost] / corrected[1 + cost, 1 + cost]) if known else np.nan,
+    )
+
+
+def _resamples(slots: int, size: int, random: np.random.Generator) -> Float[np.ndarray, "b N"]:
+    """Draw how often each of `slots` is in each of many resamples of `size` with replacement."""
+    return random.multinomial(size, np.full(slots, 1 / slots), RESAMPLES).astype(float)

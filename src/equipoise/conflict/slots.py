@@ -1,0 +1,106 @@
+"""The gradients of every slot of a rollout apart: what all questions about their noise are answered from.
+
+An iteration's gradient is the mean over its slots, which are independent of each other. So the slots' own gradients
+say how far the mean can be trusted, and any half or resample of the episodes is another mean of the same vectors.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float
+
+from equipoise.algorithms.algorithm import LearnerState, _prepare
+from equipoise.algorithms.settings import Learner
+from equipoise.algorithms.trust_region import Samples, _fisher, _gradient_sums
+from equipoise.numerics.krylov import Products
+from equipoise.policy import GaussianPolicy
+from equipoise.problem import Batch, Estimate
+
+STATES = 5000
+"""States, about, that the Fisher matrix is averaged over: neighbours in time say almost the same."""
+
+BLOCKS = 4
+"""Of the Krylov space; with one block for every slot and objective, four reproduce the solution to four digits."""
+
+
+class Seen(NamedTuple):
+    """A rollout at a checkpoint, as an update would see it."""
+
+    state: LearnerState
+    """The learner that acted."""
+    samples: Samples
+    """Its steps, with the advantages of every objective in units of their standard deviation."""
+    unit: Float[np.ndarray, " m"]
+    """What turns a change of each surrogate into one of the episode's return or cost."""
+    estimate: Estimate
+    """Ĵ, of the same episodes."""
+
+
+class SlotGradients(NamedTuple):
+    """hₛᵢ and (F + λI)⁻¹hₛᵢ of N slots and m objectives, up is better; means over slots are the batch's gradients."""
+
+    gradients: Float[np.ndarray, "N m d"]
+    """hₛᵢ."""
+    directions: Float[np.ndarray, "N m d"]
+    """(F + λI)⁻¹hₛᵢ, F the Fisher matrix of all slots."""
+
+
+def see(state: LearnerState, batch: Batch, learner: Learner) -> Seen:
+    """Prepare `batch` as the update does: observations normalised, advantages estimated by the checkpoint's critics."""
+    lesson = _prepare(learner, state, batch)
+    unit = np.asarray(batch.estimate.length * lesson.scale, float)
+    return Seen(state, lesson.samples, unit, batch.estimate)
+
+
+def slot_gradients(seen: Seen, damping: float) -> SlotGradients:
+    """Return every slot's gradients, and their natural counterparts in one Krylov space of all of them."""
+    policy, samples = seen.state.policy, seen.samples
+    sums = np.asarray(_sums_by_slot(policy, samples), float)
+    # A slot counts by its steps, of which all have the same number, but for one in which a simulation diverged.
+    slots, objectives, parameters = sums.shape
+    gradients = sums * (slots / np.asarray(samples.valid).sum())
+    every = max(1, samples.valid.size // STATES)
+    thinned = jax.tree.map(lambda x: x[::every], samples)
+    rows = gradients.reshape(slots * objectives, parameters)
+    directions = solve_together(lambda rows: _fisher_rows(policy, thinned, rows), rows, damping)
+    return SlotGradients(gradients, directions.reshape(gradients.shape))
+
+
+@jax.jit
+def _sums_by_slot(policy: GaussianPolicy, samples: Samples) -> Float[Array, "N m d"]:
+    start, rebuild = ravel_pytree(policy)
+    apart = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1)[:, :, None], samples)
+    return jax.lax.map(lambda slot: _gradient_sums(rebuild, start, slot), apart)
+
+
+@jax.jit
+def _fisher_rows(policy: GaussianPolicy, samples: Samples, rows: Float[Array, "k d"]) -> Float[Array, "k d"]:
+    return _fisher(policy, samples)(rows)
+
+
+def solve_together(products: Products, rows: Float[np.ndarray, "k d"], damping: float) -> Float[np.ndarray, "k d"]:
+    """Solve (F + `damping`·I)u = g for every row g in the Krylov space of all rows, by block Lanczos.
+
+    `numerics.krylov` does the same for an update's few objectives, one Gram–Schmidt step a vector. For a hundred rows
+    that takes a minute to compile, and here nothing has to be compiled but the products.
+    """
+    block = np.linalg.qr(rows.T)[0].T
+    basis = np.zeros((0, rows.shape[1]))
+    images = basis
+    for _ in range(BLOCKS):
+        for _ in range(2):  # twice is enough (Parlett, The Symmetric Eigenvalue Problem, §6.9)
+            block = np.linalg.qr((block - (block @ basis.T) @ basis).T)[0].T
+        image = np.asarray(products(jnp.asarray(block, jnp.float32)), float)
+        basis, images, block = np.concatenate([basis, block]), np.concatenate([images, image]), image
+    # Where the space is exhausted, QR fills up with vectors that are in it already: leave those out.
+    size, rotation = np.linalg.eigh(basis @ basis.T)
+    rotation = rotation[:, size > 1e-3] / np.sqrt(size[size > 1e-3])
+    basis, images = rotation.T @ basis, rotation.T @ images
+    fisher = basis @ images.T
+    system = 0.5 * (fisher + fisher.T) + damping * np.eye(len(basis))
+    return np.linalg.solve(system, basis @ rows.T).T @ basis

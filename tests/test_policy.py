@@ -1,0 +1,74 @@
+"""The policy: its densities and its actions in units of the actions' ranges."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+
+from equipoise.algorithms import TRPO, make_algorithm
+from equipoise.numerics.normaliser import no_moments
+from equipoise.policy import Actor, GaussianPolicy
+from equipoise.problem import middle_and_unit
+from equipoise.training.rollout import collect
+from probes import Bandit
+
+MIDDLE, UNIT = (0.0, 5.0, -3.0), (1.0, 0.25, 40.0)
+
+
+def drawn(middle=(), unit=()) -> GaussianPolicy:
+    return GaussianPolicy.create(jax.random.key(3), 4, 3, (8,), log_std=-0.7, middle=middle, unit=unit)
+
+
+def test_means_and_deviations_are_affine_in_the_ranges():
+    observation = np.random.default_rng(0).normal(size=(6, 4))
+    mean, log_std = drawn()(jnp.asarray(observation))
+    scaled_mean, scaled_log_std = drawn(MIDDLE, UNIT)(jnp.asarray(observation))
+    np.testing.assert_allclose(scaled_mean, np.array(MIDDLE) + np.array(UNIT) * mean, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(scaled_log_std, log_std + np.log(UNIT), rtol=1e-6)
+    assert drawn(MIDDLE, UNIT).log_std.tolist() == pytest.approx([-0.7] * 3)
+
+
+def test_the_actor_acts_as_the_policy_says():
+    policy, moments = drawn(MIDDLE, UNIT), no_moments(4)
+    actor, observation = Actor(policy, moments), np.random.default_rng(0).normal(size=(6, 4))
+    mean, log_std = policy(jnp.asarray(observation))
+    np.testing.assert_allclose(actor(observation), mean, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(actor.std, np.exp(log_std), rtol=1e-5)
+    draws = np.stack([actor.sample(observation[0], np.random.default_rng(i)) for i in range(2000)])
+    for column, m, s in zip(draws.T, np.asarray(mean)[0], np.exp(log_std), strict=True):
+        assert stats.kstest(column, stats.norm(m, s).cdf).pvalue > 1e-4
+
+
+class Widened(Bandit):
+    """The bandit whose actions are measured around 7 in units of 0.2."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.problem = dataclasses.replace(self.problem, action_middle=(7.0,), action_unit=(0.2,))
+
+    def step(self, action):
+        return super().step((action - 7.0) / 0.2)
+
+
+def test_learning_does_not_depend_on_the_unit_of_the_actions():
+    def learn(probe: Bandit) -> tuple:
+        algorithm = make_algorithm(TRPO())
+        state = algorithm.init(probe.problem, jax.random.key(0))
+        for i in range(5):
+            batch = collect(probe, Actor(state.policy, state.observations), 50, (0, i)).batch
+            state, report = algorithm.update(state, batch, jnp.ones(1), jnp.zeros(()), jax.random.key(i))
+        return batch.reward.mean(), float(report.step.kl), float(report.log_std)
+
+    plain, widened = learn(Bandit()), learn(Widened())
+    assert plain[0] > -4.0, "it has learnt something"
+    np.testing.assert_allclose(widened, plain, rtol=2e-2)
+
+
+def test_an_action_not_bounded_on_both_sides_keeps_its_own_unit():
+    middle, unit = middle_and_unit(np.array([-2.0, 0.0, -np.inf, 1.0]), np.array([4.0, np.inf, 3.0, 1.0]))
+    assert middle == (1.0, 0.0, 0.0, 0.0) and unit == (3.0, 1.0, 1.0, 1.0)
