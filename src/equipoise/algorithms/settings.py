@@ -50,8 +50,8 @@ def require(holds: bool, otherwise: str) -> None:
 class TrustRegion:
     """The natural-gradient step and its line search."""
 
-    max_kl: float = 0.01
-    """δ, the largest mean KL divergence (nats) between the old policy and the new."""
+    max_kl: float = 0.05
+    """δ, the largest mean KL divergence (nats, of the whole action) between the old policy and the new."""
     damping: float = 0.1
     """λ, added to the Fisher matrix's diagonal."""
     cg_iterations: int = 10
