@@ -3,6 +3,7 @@
 import os
 import tempfile
 
+import pytest
 from jaxtyping import install_import_hook
 
 # One cache of compiled code for all tests and the processes they start, empty at first.
@@ -10,3 +11,16 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp(prefix="equi
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 
 install_import_hook("equipoise", "beartype.beartype")
+
+
+@pytest.fixture
+def drawing(tmp_path, monkeypatch):
+    """Skip the test where no picture can be drawn; MuJoCo writes its warnings into the folder of the test."""
+    from equipoise.errors import UsageError
+    from equipoise.rendering.backend import choose_backend
+
+    monkeypatch.chdir(tmp_path)
+    try:
+        choose_backend()
+    except UsageError as error:
+        pytest.skip(str(error))

@@ -17,12 +17,16 @@ from test_aggregators import (
     BUILT_IN,
     SIZES,
     Case,
+    agreeing,
     apart,
+    ascending,
     corpus,
     directions_of,
     drawn,
     everything,
     lengths_of,
+    nearly_dependent,
+    opposite,
     unit,
     weights_of,
 )
@@ -290,20 +294,20 @@ def test_mgda_is_the_shortest_vector_of_the_convex_hull(m):
 
 @every_size
 def test_cagrad_is_the_best_for_the_worst_off_in_its_ball(m):
-    """minᵢ ⟨gᵢ, d⟩ meets its upper bound ⟨g_w, g₀⟩ + c‖g₀‖‖g_w‖ for some g_w in the convex hull (eq. of the dual)."""
-    cases = corpus(m, drawn)
-    directions, _ = directions_of(AGGREGATORS["cagrad"], cases)
+    """minᵢ ⟨gᵢ, d⟩ meets its upper bound ⟨g_w, g₀⟩ + c‖g₀‖‖g_w‖ for some g_w in the convex hull, the dual's optimum."""
+    cases = corpus(m, drawn, agreeing, ascending, opposite, nearly_dependent)
     weights = weights_of(AGGREGATORS["cagrad"], cases)
-    for (gradients, x), direction, w in zip(cases, directions, weights, strict=True):
-        anchor = x @ gradients
-        size = lengths_of(anchor)
-        assert lengths_of(direction - anchor) <= 0.5 * size * (1 + 1e-3)
+    for (gradients, x), w in zip(cases, weights, strict=True):
+        anchor, direction, longest = x @ gradients, w @ gradients, lengths_of(gradients).max()
+        radius = 0.5 * lengths_of(anchor)
+        if radius < 1e-6 * longest:
+            assert lengths_of(direction) < 1e-5 * longest
+            continue
+        assert lengths_of(direction - anchor) <= radius * (1 + 1e-3)
         assert (w - x).min() >= -1e-4 * np.abs(w).max()
-        within = np.maximum(w - x, 0)
-        combined = within @ gradients / within.sum()
-        bound = combined @ anchor + 0.5 * size * lengths_of(combined)
-        longest = lengths_of(gradients).max()
-        assert (gradients @ direction).min() >= bound - 2e-3 * size * longest
+        within = np.maximum(w - x, 0) / np.maximum(w - x, 0).sum()
+        bound = within @ gradients @ anchor + radius * lengths_of(within @ gradients)
+        assert (gradients @ direction).min() >= bound - 2e-3 * radius * longest
 
 
 def test_cagrads_radius_is_an_argument():
@@ -352,6 +356,14 @@ def test_aligned_mtl_sums_the_nearest_orthogonal_gradients(m):
         return values.min() * x @ left @ right
 
     assert matches("aligned_mtl", well_posed(m), expected)
+
+
+def test_config_rests_between_opposite_gradients_of_equal_preference():
+    """There U⁺x is of rounding size, and must not be made a unit vector."""
+    for seed in range(8):
+        gradient = np.random.default_rng(seed).normal(size=5)
+        found = aggregate("config", np.stack([gradient, -0.3 * (seed + 1) * gradient]).astype("f"))
+        assert lengths_of(found.direction) < 1e-5
 
 
 def averaged_over_orders(gradients, x, correct):
@@ -439,5 +451,6 @@ def test_sb_trpo_without_the_reward_lowers_the_costs_and_without_costs_follows_t
     safest = aggregate("sb_trpo", gradients, wanted=[False, True, True])
     assert safest.weights[0] == 0
     assert (gradients[1:] @ safest.direction).min() > 0.3
+    assert lengths_of(safest.direction) == pytest.approx(1, rel=1e-5)
     alone = aggregate("sb_trpo", gradients, wanted=[True, False, False])
     np.testing.assert_allclose(alone.direction, [1, 0, 0], atol=1e-6)

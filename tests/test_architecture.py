@@ -29,7 +29,10 @@ FORBIDDEN = {
     "gradients": {"tasks", "physics", "environments", "algorithms", "training", "problem", "policy"},
     "algorithms": {"tasks", "physics", "environments", "training"},
     "environments": {"policy", "numerics", "gradients", "algorithms", "training"},
-    "training": {"cli", "api"},
+    "training": {"cli", "api", "conflict", "films", "rendering"},
+    "rendering": {"policy", "numerics", "gradients", "algorithms", "training", "environments", "films", "problem"},
+    "films": {"tasks", "numerics", "gradients", "algorithms", "conflict", "theory", "cli", "api"},
+    "conflict": {"tasks", "environments", "theory", "cli", "api"},
     "theory": {"tasks", "physics", "environments", "training", "policy", "cli", "api"},
 }
 

@@ -9,6 +9,7 @@ from gymnasium.spaces import Box, Dict, Discrete
 
 import equipoise  # noqa: F401 (registers the tasks)
 from equipoise.environments.foreign import ForeignEnvironments, gymnasium_factory
+from equipoise.environments.safety_gymnasium import SafetyGymnasium2Gymnasium
 from equipoise.errors import UsageError
 from equipoise.physics import NativePhysics, Simulator
 from equipoise.tasks import TASKS
@@ -237,3 +238,91 @@ def test_an_unknown_id_is_a_usage_error_on_one_line(env_id):
     with pytest.raises(UsageError, match=f"unknown task '{env_id}'") as error:
         gymnasium_factory(env_id)
     assert "\n" not in str(error.value)
+
+
+# What a step gives
+
+
+def stepping(change):
+    """A `Cart` whose step gives what `change` makes of Gymnasium's five values."""
+
+    class Changed(Cart):
+        def step(self, action):
+            return change(*super().step(action))
+
+    return Changed
+
+
+def test_the_cost_of_six_values_is_their_third():
+    six = stepping(lambda o, r, te, tr, info: (o, r, 7.0 + abs(o[0]), te, tr, {}))
+    simulator, five = foreign(six), foreign()
+    action = np.array([[0.5, 0.25], [-1.0, 2.0]])
+    step, expected = simulator.step(action), five.step(action)
+    np.testing.assert_array_equal(step.cost, 7.0 + expected.cost)
+    np.testing.assert_array_equal(step.observation, expected.observation)
+    assert step.reward.tolist() == expected.reward.tolist()
+    assert step.truncated.tolist() == expected.truncated.tolist()
+
+
+def test_six_values_may_hold_further_costs_in_info():
+    six = stepping(lambda o, r, te, tr, info: (o, r, 7.0, te, tr, info))
+    step = foreign(six, cost_names=("energy", "cost")).step(np.array([[0.5, 0.0], [-1.0, 2.0]]))
+    assert step.cost.tolist() == [[0.25, 7.0], [5.0, 7.0]]
+
+
+@pytest.mark.parametrize(
+    ("values", "said"), [((0, 1, 2, {}), "4 values"), ((), "0 values"), ([0.0] * 5, "a list"), (None, "None")]
+)
+def test_any_other_number_of_values_is_refused(values, said):
+    with pytest.raises(UsageError, match=rf"^Cart gives {said} a step; allowed: .*or six values with the cost third$"):
+        foreign(stepping(lambda *_: values)).step(np.zeros((2, 2)))
+
+
+@pytest.mark.parametrize(
+    ("cost", "said"),
+    [
+        (None, "None"),
+        (np.array([1.0]), r"an array of shape \(1,\)"),
+        (np.zeros((2, 3)), r"an array of shape \(2, 3\)"),
+        ([1.0, 2.0], "a list"),
+        ({"danger": 1.0}, "a dict"),
+        ("0.5", "'0.5'"),
+    ],
+)
+@pytest.mark.parametrize("third", [False, True])
+def test_a_cost_that_is_no_number_is_refused_on_one_line(cost, said, third):
+    def change(o, r, te, tr, info):
+        return (o, r, cost, te, tr, info) if third else (o, r, te, tr, {"cost": cost})
+
+    with pytest.raises(UsageError, match=rf"^Cart has {said} as its 'cost'; allowed: one number ≥ 0$"):
+        foreign(stepping(change)).step(np.zeros((2, 2)))
+
+
+@pytest.mark.parametrize("cost", [1, 1.5, True, np.float32(1.5), np.array(1.5), np.int64(3)])
+def test_any_kind_of_number_is_a_cost(cost):
+    step = foreign(stepping(lambda o, r, te, tr, info: (o, r, te, tr, {"cost": cost}))).step(np.zeros((2, 2)))
+    assert step.cost.tolist() == [[float(cost)]] * 2
+
+
+def test_a_reset_without_info_is_refused():
+    class Old(Cart):
+        def reset(self, *, seed=None, options=None):
+            return super().reset(seed=seed)[0]
+
+    with pytest.raises(
+        UsageError, match=r"^Cart is reset to an array of shape \(2,\); allowed: \(observation, info\)$"
+    ):
+        foreign(Old)
+
+
+def test_six_values_behind_gymnasiums_checker_are_told_how_to_come_in():
+    six = stepping(lambda o, r, te, tr, info: (o, r, 7.0, te, tr, info))
+    for env_id, make in (("six-v0", six), ("five-v0", lambda: SafetyGymnasium2Gymnasium(six()))):
+        gymnasium.register(f"equipoise-test/{env_id}", entry_point=make, max_episode_steps=7)
+    try:
+        with pytest.raises(UsageError, match=r"gives 6 values a step.*SafetyGymnasium2Gymnasium"):
+            foreign(gymnasium_factory("equipoise-test/six-v0")).step(np.zeros((2, 2)))
+        step = foreign(gymnasium_factory("equipoise-test/five-v0")).step(np.zeros((2, 2)))
+        assert step.cost.tolist() == [[7.0], [7.0]]
+    finally:
+        del gymnasium.registry["equipoise-test/six-v0"], gymnasium.registry["equipoise-test/five-v0"]

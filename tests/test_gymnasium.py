@@ -55,7 +55,20 @@ def test_importing_the_package_registers_every_task():
 def test_gymnasiums_checker_finds_nothing(env, wrapped):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        check_env(env if wrapped else env.unwrapped)
+        # Without its check of rendering, which opens a window; tests/test_rendering.py has pictures.
+        check_env(env if wrapped else env.unwrapped, skip_render_check=True)
+    messages = [str(w.message) for w in caught]
+    assert [m for m in messages if not any(known in m for known in EXPECTED_WARNINGS)] == []
+
+
+@every_task
+def test_gymnasiums_passive_checker_says_nothing_while_it_is_used(env):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        env.reset(seed=0)
+        for action in actions_of(env, 20):
+            if env.step(np.clip(action, env.action_space.low, env.action_space.high))[2]:
+                env.reset()
     messages = [str(w.message) for w in caught]
     assert [m for m in messages if not any(known in m for known in EXPECTED_WARNINGS)] == []
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import mujoco
 import mujoco.batch
 import numpy as np
@@ -126,14 +128,17 @@ def test_after_set_state_a_step_is_exactly_that_of_fresh_data(task_id):
 @every_task
 def test_after_set_state_derived_quantities_are_those_of_the_new_state(task_id):
     physics = make(task_id, 3)
-    placed = physics._batch.bind("xpos")  # the bodies' positions, which some tasks observe
-    qpos, qvel = some_states(physics, 3)
-    physics.set_state(qpos, qvel)
-    for slot in range(3):
-        data = mujoco.MjData(physics.model)
-        data.qpos[:], data.qvel[:] = qpos[slot], qvel[slot]
-        mujoco.mj_forward(physics.model, data)
-        np.testing.assert_array_equal(placed[slot], data.xpos)
+    run(physics, random_actions(physics, steps=5))
+    before, (qpos, qvel) = physics.state, some_states(physics, 2)
+    physics.set_state(qpos, qvel, slots=[2, 0])
+    for name in TASKS[task_id].fields:
+        got = getattr(physics.state, name)
+        np.testing.assert_array_equal(got[1], getattr(before, name)[1], err_msg=name)
+        for slot, q, v in zip([2, 0], qpos, qvel, strict=True):
+            data = mujoco.MjData(physics.model)
+            data.qpos[:], data.qvel[:] = q, v
+            mujoco.mj_forward(physics.model, data)
+            np.testing.assert_array_equal(got[slot], getattr(data, name), err_msg=name)
 
 
 @every_task
@@ -159,6 +164,75 @@ def test_what_was_returned_does_not_change_with_later_steps(task_id):
     assert not (physics.state.qpos == 7.0).any()
     for x, y in zip((state.qvel, *step), kept[1:], strict=True):
         np.testing.assert_array_equal(x, y)
+
+
+# Derived quantities
+
+FORCED = [task_id for task_id in TASKS if "cfrc_ext" in TASKS[task_id].fields]
+
+
+@every_task
+def test_the_state_holds_the_fields_that_the_task_lists_and_no_others(task_id):
+    state = make(task_id, 1).state
+    held = {field.name for field in dataclasses.fields(state) if getattr(state, field.name) is not None}
+    assert held == {"qpos", "qvel", *TASKS[task_id].fields}
+
+
+class Plain:
+    """One simulation of plain MuJoCo, its body forces computed after every step."""
+
+    def __init__(self, physics: NativePhysics) -> None:
+        self.model, self.data = physics.model, mujoco.MjData(physics.model)
+        self.frame_skip = type(physics.task).frame_skip
+
+    def set_state(self, qpos: np.ndarray, qvel: np.ndarray) -> None:
+        mujoco.mj_resetData(self.model, self.data)
+        self.data.qpos[:], self.data.qvel[:] = qpos, qvel
+        mujoco.mj_forward(self.model, self.data)
+
+    def step(self, action: np.ndarray) -> None:
+        self.data.ctrl[:] = action
+        mujoco.mj_step(self.model, self.data, self.frame_skip)
+        mujoco.mj_rnePostConstraint(self.model, self.data)
+
+
+@every_task
+@pytest.mark.parametrize("threads", [1, 3])
+def test_derived_quantities_are_those_of_plain_mujoco_in_every_slot_also_after_some_are_reset(task_id, threads):
+    slots, fields = 5, ("qpos", "qvel", *TASKS[task_id].fields)
+    physics = make(task_id, slots, threads)
+    plain = [Plain(physics) for _ in range(slots)]
+    resets = {0: list(range(slots)), 20: [3, 1], 30: [4]}
+    for t, action in enumerate(random_actions(physics, steps=36)):
+        if t in resets:
+            physics.reset(resets[t], generators(resets[t]))
+            state = physics.state
+            for slot in resets[t]:
+                plain[slot].set_state(state.qpos[slot], state.qvel[slot])
+            if task_id in FORCED:
+                pressed = state.cfrc_ext.any(axis=(1, 2))
+                np.testing.assert_array_equal(pressed, [slot not in resets[t] for slot in range(slots)])
+        physics.step(action)
+        for simulation, a in zip(plain, action, strict=True):
+            simulation.step(a)
+        for name in fields:
+            expected = [getattr(simulation.data, name) for simulation in plain]
+            np.testing.assert_array_equal(getattr(physics.state, name), expected, err_msg=name)
+
+
+def test_only_tasks_that_read_body_forces_pay_for_them(monkeypatch):
+    def never(model: mujoco.MjModel, data: mujoco.MjData) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(mujoco, "mj_rnePostConstraint", never)
+    for task_id in TASKS:
+        physics = make(task_id, 1)
+        action = np.zeros((1, physics.model.nu))
+        if task_id in FORCED:
+            with pytest.raises(AssertionError):
+                physics.step(action)
+        else:
+            physics.step(action)
 
 
 # Wrong arguments

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from pathlib import Path
 
-import gymnasium
 import jax
 import jax.numpy as jnp
 import mujoco
@@ -14,74 +12,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from controllers import trained_states
 from equipoise.errors import UsageError
 from equipoise.physics import NativePhysics
 from equipoise.tasks import TASKS, MeasuredLimit, State, Task, find_task
+from specifications import SPECS, Reference, load
 
-ASSETS = Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets"
 SLOTS = 4
 every_task = pytest.mark.parametrize("task_id", TASKS)
-
-
-@dataclasses.dataclass(frozen=True)
-class Spec:
-    """A task as its specification has it; `before` and `after` are one simulation's MjData, `dt` a step's seconds."""
-
-    model: str
-    frame_skip: int
-    observation_size: int
-    observation: Callable  # (data) -> vector
-    reward: Callable  # (before, action, after, dt) -> number
-    effort: Callable  # (action) -> what the cost charges for the action alone
-    state_cost: Callable  # (before, after) -> the rest of the cost
-    qpos_noise: Callable  # (size) -> distribution of qpos − q0
-    qvel_noise: Callable  # (size) -> distribution of qvel − v0
-    terminated: Callable = lambda data: False
-    horizon: int = 1000
-
-
-def uniform(width: float) -> Callable:
-    return lambda size: [stats.uniform(-width, 2 * width)] * size
-
-
-def normal(deviation: float) -> Callable:
-    return lambda size: [stats.norm(0, deviation)] * size
-
-
-def forward_velocity(before: mujoco.MjData, after: mujoco.MjData, dt: float) -> float:
-    return (after.qpos[0] - before.qpos[0]) / dt
-
-
-def hopper_is_healthy(data: mujoco.MjData) -> bool:
-    rest = np.concatenate([data.qpos, data.qvel])[2:]
-    return bool(np.all((rest > -100) & (rest < 100)) and data.qpos[1] > 0.7 and -0.2 < data.qpos[2] < 0.2)
-
-
-SPECS = {
-    "SafetyHalfCheetah-v4": Spec(
-        model="half_cheetah.xml",
-        frame_skip=5,
-        observation_size=17,
-        observation=lambda data: np.concatenate([data.qpos[1:], data.qvel]),
-        reward=lambda before, action, after, dt: -abs(forward_velocity(before, after, dt) - 0.3),
-        effort=lambda action: 0.0,
-        state_cost=lambda before, after: abs(after.qpos[1]),
-        qpos_noise=uniform(0.1),
-        qvel_noise=normal(0.1),
-    ),
-    "SafetyHopper-v4": Spec(
-        model="hopper.xml",
-        frame_skip=4,
-        observation_size=11,
-        observation=lambda data: np.concatenate([data.qpos[1:], np.clip(data.qvel, -10, 10)]),
-        reward=lambda before, action, after, dt: forward_velocity(before, after, dt),
-        effort=lambda action: 0.5 * np.dot(action, action),
-        state_cost=lambda before, after: 0.0 if hopper_is_healthy(after) else 1.0,
-        qpos_noise=uniform(0.005),
-        qvel_noise=uniform(0.005),
-    ),
-}
-"""By task id. A registered task without an entry here fails: its specification is to be written a second time."""
 
 
 @pytest.fixture(autouse=True)
@@ -90,31 +28,15 @@ def in_its_own_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-class Reference:
-    """One environment on plain MuJoCo: no batch, no vectorised formula, nothing of the library."""
+def make(task_id: str, slots: int = SLOTS) -> NativePhysics:
+    """Physics whose slots stand in their first episode's start, slot i's drawn from generator i."""
+    physics = NativePhysics(TASKS[task_id], slots, threads=1)
+    physics.reset(range(slots), [np.random.default_rng(i) for i in range(slots)])
+    return physics
 
-    def __init__(self, task_id: str) -> None:
-        self.spec = SPECS[task_id]
-        self.model = mujoco.MjModel.from_xml_path(str(ASSETS / self.spec.model))
-        self.data, self.before = mujoco.MjData(self.model), mujoco.MjData(self.model)
-        self.dt = self.spec.frame_skip * self.model.opt.timestep
 
-    def set_state(self, qpos: np.ndarray, qvel: np.ndarray) -> np.ndarray:
-        mujoco.mj_resetData(self.model, self.data)
-        self.data.qpos[:], self.data.qvel[:] = qpos, qvel
-        mujoco.mj_forward(self.model, self.data)
-        return self.spec.observation(self.data)
-
-    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, float, bool]:
-        before, spec = self.before, self.spec
-        mujoco.mj_copyData(before, self.model, self.data)
-        self.data.ctrl[:] = action
-        for _ in range(spec.frame_skip):
-            mujoco.mj_step(self.model, self.data)
-        mujoco.mj_rnePostConstraint(self.model, self.data)
-        cost = spec.effort(action) + spec.state_cost(before, self.data)
-        reward = spec.reward(before, action, self.data, self.dt)
-        return spec.observation(self.data), reward, cost, spec.terminated(self.data)
+def make_task(task_id: str) -> Task:
+    return NativePhysics(TASKS[task_id], 1, threads=1).task
 
 
 def actions_for(physics: NativePhysics, random: np.random.Generator, scale: float) -> np.ndarray:
@@ -124,17 +46,13 @@ def actions_for(physics: NativePhysics, random: np.random.Generator, scale: floa
     return (low + high) / 2 + random.uniform(-reach, reach, (physics.slots, len(low)))
 
 
-def random_state(physics: NativePhysics, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Slots' states well outside of what resets give."""
-    start = physics.model.qpos0
-    qpos = start + random.uniform(-0.2, 0.2, (physics.slots, len(start)))
-    return qpos, random.normal(0.0, 2.0, (physics.slots, physics.model.nv))
+def state_of(data: mujoco.MjData) -> State:
+    return State(**{field.name: np.array(getattr(data, field.name)) for field in dataclasses.fields(State)})
 
 
 def walk(task_id: str, steps: int = 5) -> tuple[Task, State, np.ndarray, State]:
     """Return the task and one random transition (before, action, after) of each slot."""
-    physics, random = NativePhysics(TASKS[task_id], SLOTS, threads=1), np.random.default_rng(5)
-    physics.reset(range(SLOTS), [np.random.default_rng(i) for i in range(SLOTS)])
+    physics, random = make(task_id), np.random.default_rng(5)
     for _ in range(steps):
         before, action = physics.state, actions_for(physics, random, 1.5)
         physics.step(action)
@@ -165,20 +83,36 @@ def assert_same(got: tuple, expected: tuple, tolerance: float) -> None:
 # Parity with plain MuJoCo
 
 
+def random_state(physics: NativePhysics, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Slots' states well outside of what resets give."""
+    start = physics.model.qpos0
+    qpos = start + random.uniform(-0.2, 0.2, (physics.slots, len(start)))
+    return qpos, random.normal(0.0, 2.0, (physics.slots, physics.model.nv))
+
+
+def begin(physics: NativePhysics, where: str, random: np.random.Generator) -> np.ndarray:
+    """Put every slot where an episode is to begin, and return what is seen there."""
+    if where == "reset":
+        return physics.reset(range(SLOTS), [np.random.default_rng([7, i]) for i in range(SLOTS)])
+    if where == "random":
+        physics.set_state(*random_state(physics, random))
+    else:
+        qpos, qvel = trained_states(TASKS[physics.problem.id].model)
+        chosen = random.choice(len(qpos), SLOTS, replace=False)
+        physics.set_state(qpos[chosen], qvel[chosen])
+    return physics.task.observation(physics.state)
+
+
 @every_task
 @pytest.mark.parametrize("scale", [1.0, 3.0])
-def test_200_steps_equal_plain_mujoco_and_the_specified_formulas(task_id, scale):
-    physics, random = NativePhysics(TASKS[task_id], SLOTS, threads=1), np.random.default_rng(1)
-    references = [Reference(task_id) for _ in range(SLOTS)]
-    for t in range(200):
-        if t % 50 == 0:
-            if t % 100 == 0:
-                seen = physics.reset(range(SLOTS), [np.random.default_rng([t, i]) for i in range(SLOTS)])
-            else:
-                physics.set_state(*random_state(physics, random))
-                seen = physics.task.observation(physics.state)
-            states = zip(references, physics.state.qpos, physics.state.qvel, strict=True)
-            np.testing.assert_allclose(seen, [r.set_state(*s) for r, *s in states], rtol=0, atol=1e-9)
+@pytest.mark.parametrize("where", ["reset", "random", "trained"])
+def test_steps_equal_plain_mujoco_and_the_specified_formulas(task_id, where, scale):
+    physics, random = make(task_id), np.random.default_rng(1)
+    references = [Reference(SPECS[task_id]) for _ in range(SLOTS)]
+    seen = begin(physics, where, random)
+    states = zip(references, physics.state.qpos, physics.state.qvel, strict=True)
+    np.testing.assert_allclose(seen, [r.set_state(*s) for r, *s in states], rtol=0, atol=1e-9)
+    for _ in range(60):
         action = actions_for(physics, random, scale)
         got = physics.step(action)
         expected = [r.step(a) for r, a in zip(references, action, strict=True)]
@@ -186,30 +120,44 @@ def test_200_steps_equal_plain_mujoco_and_the_specified_formulas(task_id, scale)
         assert not got.diverged.any() and not got.truncated.any()
         np.testing.assert_allclose(got.observation, observation, rtol=1e-12, atol=1e-9)
         np.testing.assert_allclose(got.reward, reward, rtol=1e-12, atol=1e-9)
-        np.testing.assert_allclose(got.cost, cost.reshape(SLOTS, -1), rtol=1e-12, atol=1e-9)
+        np.testing.assert_allclose(got.cost, cost, rtol=1e-12, atol=1e-9)
         np.testing.assert_array_equal(got.terminated, terminated)
         assert (got.cost >= 0).all()
 
 
 @every_task
-def test_mujoco_clamps_the_action_and_the_cost_charges_it_as_given(task_id):
-    free, clipped = (NativePhysics(TASKS[task_id], SLOTS, threads=1) for _ in range(2))
+def test_mujoco_clamps_the_action_and_reward_and_cost_take_it_as_given(task_id):
+    free, clipped, reference = make(task_id), make(task_id), Reference(SPECS[task_id])
     low, high = free.model.actuator_ctrlrange.T
-    for physics in (free, clipped):
-        physics.reset(range(SLOTS), [np.random.default_rng(i) for i in range(SLOTS)])
     action = actions_for(free, np.random.default_rng(2), 3.0)
     inside = np.clip(action, low, high)
-    assert (action != inside).any()
+    assert (action != inside).any(axis=1).all()
+    starts = free.state
     a, b = free.step(action), clipped.step(inside)
     np.testing.assert_array_equal(a.observation, b.observation)
-    effort = SPECS[task_id].effort
-    extra = [effort(x) - effort(y) for x, y in zip(action, inside, strict=True)]
-    np.testing.assert_allclose((a.cost - b.cost).sum(-1), extra, rtol=1e-9, atol=1e-12)
+    for i in range(SLOTS):
+        reference.set_state(starts.qpos[i], starts.qvel[i])
+        reference.step(action[i])
+        for step, given in ((a, action), (b, inside)):
+            reward, costs = reference.pay(given[i])
+            np.testing.assert_allclose([step.reward[i], *step.cost[i]], [reward, *costs], rtol=1e-12, atol=1e-9)
 
 
-@pytest.mark.parametrize(
-    ("entry", "value", "healthy"),
-    [
+# Edges, given as numbers
+
+HEALTH = {
+    "ant.xml": [
+        (("qpos", 2), 0.2, True),
+        (("qpos", 2), 0.1999, False),
+        (("qpos", 2), 1.0, True),
+        (("qpos", 2), 1.0001, False),
+        (("qpos", 0), 1e9, True),
+        (("qpos", 5), np.inf, False),
+        (("qpos", 0), np.nan, False),
+        (("qvel", 13), -np.inf, False),
+        (("qvel", 0), 1e9, True),
+    ],
+    "hopper.xml": [
         (("qpos", 1), 0.7, False),
         (("qpos", 1), 0.7001, True),
         (("qpos", 1), 1e3, True),
@@ -223,13 +171,151 @@ def test_mujoco_clamps_the_action_and_the_cost_charges_it_as_given(task_id):
         (("qvel", 1), 99.9, True),
         (("qpos", 0), 1e3, True),
     ],
+    "humanoid.xml": [
+        (("qpos", 2), 1.0, False),
+        (("qpos", 2), 1.0001, True),
+        (("qpos", 2), 1.9999, True),
+        (("qpos", 2), 2.0, False),
+        (("qpos", 0), 1e3, True),
+        (("qvel", 3), 1e3, True),
+    ],
+    "walker2d.xml": [
+        (("qpos", 1), 0.8, False),
+        (("qpos", 1), 0.8001, True),
+        (("qpos", 1), 1.9999, True),
+        (("qpos", 1), 2.0, False),
+        (("qpos", 2), 1.0, False),
+        (("qpos", 2), -1.0, False),
+        (("qpos", 2), -0.9999, True),
+        (("qvel", 4), 1e3, True),
+        (("qpos", 0), 1e3, True),
+    ],
+}
+"""By model: an entry of a state that is else at rest, its value, and whether the robot is healthy then."""
+
+
+def ends(task: Task, state: State) -> bool:
+    return bool(task.terminated(state))
+
+
+def is_charged(task: Task, state: State) -> bool:
+    """Whether the last of the costs holds a 1 for bad health, with ‖a‖² = 4 charged by the weight of its task."""
+    action = np.zeros(load(task.model).nu)
+    free = task.cost(state, action, state)[-1]
+    action[:2] = 2.0, 0.0
+    effort = 0.0 if len(task.cost_names) == 2 else {"hopper.xml": 2.0, "humanoid.xml": 0.4}[task.model]
+    assert task.cost(state, action, state)[-1] == pytest.approx(free + effort)
+    assert free in (0.0, 1.0)
+    return bool(free)
+
+
+SHOWN_BY = {
+    **{f"SafetyHopper{end}-v4": is_charged for end in ("", "Split")},
+    **{f"SafetyHumanoid{end}-v4": is_charged for end in ("", "Split")},
+    **{f"Safety{robot}Velocity-v{v}": ends for robot in ("Ant", "Hopper", "Humanoid", "Walker2d") for v in (0, 1)},
+}
+"""By task: what tells that its robot is not healthy."""
+
+
+def at_rest(task: type[Task], change: tuple[tuple[str, int], float] | None = None) -> State:
+    """The model's first state, with one entry changed."""
+    model = load(task.model)
+    data = mujoco.MjData(model)
+    mujoco.mj_forward(model, data)
+    state = state_of(data)
+    if change is not None:
+        (field, entry), value = change
+        getattr(state, field)[entry] = value
+    return state
+
+
+@pytest.mark.parametrize("task_id", SHOWN_BY)
+def test_health_ends_exactly_where_it_is_specified_to(task_id):
+    task = make_task(task_id)
+    for entry, value, healthy in HEALTH[task.model]:
+        state = at_rest(type(task), (entry, value))
+        assert SHOWN_BY[task_id](task, state) is not healthy, (entry, value)
+
+
+@every_task
+def test_no_other_task_ends_however_absurd_the_state(task_id):
+    if SHOWN_BY.get(task_id) is not ends:
+        task = make_task(task_id)
+        for value in (-1e6, 0.0, 1e6):
+            state = on_fields(lambda x, value=value: np.full_like(x, value), at_rest(type(task)))
+            assert not task.terminated(state)
+
+
+@pytest.mark.parametrize(
+    ("height", "angle", "bonus"),
+    [
+        (1.25, 0.0, 2.0),
+        (0.8, 0.0, 1.0),
+        (0.8001, 0.9999, 2.0),
+        (1.9999, -1.0, 1.0),
+        (2.0, 1.0, 0.0),
+        (0.5, 2.0, 0.0),
+    ],
 )
-def test_hopper_is_charged_exactly_outside_its_healthy_region(entry, value, healthy):
-    task = TASKS["SafetyHopper-v4"](dt=0.008)
-    state = State(qpos=np.array([0.0, 1.25, 0.0, 0.0, 0.0, 0.0]), qvel=np.zeros(6))
-    getattr(state, entry[0])[entry[1]] = value
-    cost = task.cost(state, np.array([1.0, 2.0, -1.0]), state)
-    assert cost.tolist() == [3.0 if healthy else 4.0]
+def test_walker_is_paid_one_for_its_height_and_one_for_its_angle(height, angle, bonus):
+    task = make_task("SafetyWalker2d-v4")
+    state = at_rest(type(task), (("qpos", 1), height))
+    state.qpos[2] = angle
+    assert task.reward(state, np.ones(6), state) == bonus
+
+
+@pytest.mark.parametrize("task_id", ["SafetyHumanoidStandup-v4", "SafetyHumanoidStandupSplit-v4"])
+@pytest.mark.parametrize(
+    ("force", "impact"), [(0.0, 0.0), (1000.0, 0.5), (4472.0, 9.999392), (4473.0, 10.0), (1e6, 10.0)]
+)
+def test_the_impact_of_body_forces_is_charged_up_to_ten(task_id, force, impact):
+    task = make_task(task_id)
+    state = at_rest(type(task))
+    state.cfrc_ext[3, 4], state.cfrc_ext[13, 0] = 0.6 * force, -0.8 * force
+    assert task.cost(state, np.zeros(17), state)[-1] == pytest.approx(impact, rel=1e-9)
+
+
+PLANE, ALONG_X = "whatever its direction in the plane", "along x alone"
+SPEED_LIMIT = {
+    "SafetyAntVelocity-v1": (2.6222, PLANE),
+    "SafetyAntVelocity-v0": (2.5745, PLANE),
+    "SafetyHalfCheetahVelocity-v1": (3.2096, ALONG_X),
+    "SafetyHalfCheetahVelocity-v0": (2.8795, ALONG_X),
+    "SafetyHopperVelocity-v1": (0.7402, ALONG_X),
+    "SafetyHopperVelocity-v0": (0.37315, ALONG_X),
+    "SafetyHumanoidVelocity-v1": (1.4149, PLANE),
+    "SafetyHumanoidVelocity-v0": (2.3475, PLANE),
+    "SafetySwimmerVelocity-v1": (0.2282, ALONG_X),
+    "SafetySwimmerVelocity-v0": (0.04845, PLANE),
+    "SafetyWalker2dVelocity-v1": (2.3415, ALONG_X),
+    "SafetyWalker2dVelocity-v0": (1.7075, ALONG_X),
+}
+
+
+def test_every_velocity_task_has_its_speed_limit_here():
+    assert sorted(SPEED_LIMIT) == sorted(task_id for task_id in TASKS if "Velocity" in task_id)
+
+
+@pytest.mark.parametrize("task_id", SPEED_LIMIT)
+def test_a_speed_above_the_threshold_costs_one_and_the_limit_is_25(task_id):
+    task, (threshold, direction) = make_task(task_id), SPEED_LIMIT[task_id]
+    before = at_rest(type(task))
+    for slower, degrees, costly in [
+        (True, 0, False),
+        (False, 0, True),
+        (False, 180, direction == PLANE),
+        (False, 90, direction == PLANE),
+        (False, -60, direction == PLANE),
+        (True, 30, False),
+        (True, 180, False),
+    ]:
+        speed, angle = threshold + (-1e-6 if slower else 1e-6), np.radians(degrees)
+        moved = speed * task.dt * np.array([np.cos(angle), np.sin(angle)])
+        after = on_fields(np.copy, before)
+        for place in (after.qpos[None, :2], after.xpos[:, :2], after.xipos[:, :2]):
+            place += moved
+        assert task.cost(before, np.ones(1), after).tolist() == [float(costly)], (slower, degrees)
+    assert task.limits() == (25.0,)
 
 
 # The same functions on any shape and in any array namespace
@@ -249,7 +335,7 @@ def test_leading_shapes_broadcast(task_id):
 
 @every_task
 @pytest.mark.parametrize(("x64", "tolerance"), [(True, 1e-12), (False, 2e-4)])
-def test_jax_gives_what_numpy_gives_also_compiled_and_mapped(task_id, x64, tolerance):
+def test_jax_gives_what_numpy_gives_also_mapped(task_id, x64, tolerance):
     task, before, action, after = walk(task_id)
     expected = evaluate(task, before, action, after)
 
@@ -262,17 +348,16 @@ def test_jax_gives_what_numpy_gives_also_compiled_and_mapped(task_id, x64, toler
 
     with jax.enable_x64(x64):
         inputs = arrays(before), jnp.asarray(action), arrays(after)
-        for function in (on_arrays, jax.jit(on_arrays), jax.jit(jax.vmap(on_arrays))):
-            results = function(*inputs)
-            assert all(isinstance(x, jax.Array) for x in results)
-            assert results[0].dtype == (np.float64 if x64 else np.float32)
-            assert_same(results, expected, tolerance)
+        results = jax.jit(jax.vmap(on_arrays) if x64 else on_arrays)(*inputs)
+        assert all(isinstance(x, jax.Array) for x in results)
+        assert results[0].dtype == (np.float64 if x64 else np.float32)
+        assert_same(results, expected, tolerance)
 
 
 @every_task
 def test_reset_in_jax_gives_what_numpy_gives(task_id):
-    model = Reference(task_id).model
-    task, start = TASKS[task_id](dt=0.01), (model.qpos0, np.zeros(model.nv))
+    task, model = make_task(task_id), load(SPECS[task_id].model)
+    start = model.qpos0, np.zeros(model.nv)
     with jax.enable_x64(True):
         got = task.reset(*map(jnp.asarray, start), np.random.default_rng(3))
         assert all(isinstance(x, jax.Array) for x in got)
@@ -283,30 +368,28 @@ def test_reset_in_jax_gives_what_numpy_gives(task_id):
 
 
 @every_task
-def test_reset_noise_follows_its_documented_distribution(task_id):
-    model, draws = Reference(task_id).model, 1000
-    task, random = TASKS[task_id](dt=0.01), np.random.default_rng(7)
-    q0, v0 = model.qpos0 + 0.0, np.linspace(-1.0, 1.0, model.nv)
+def test_first_states_follow_their_law(task_id):
+    model, draws = load(SPECS[task_id].model), 2000
+    task, random = make_task(task_id), np.random.default_rng(7)
+    q0, v0 = model.qpos0 + np.linspace(0.0, 1.0, model.nq), np.linspace(-1.0, 1.0, model.nv)
     qpos, qvel = map(np.array, zip(*(task.reset(q0, v0, random) for _ in range(draws)), strict=True))
-    noise = np.concatenate([qpos - q0, qvel - v0], axis=1)
-    spec = SPECS[task_id]
-    laws = spec.qpos_noise(model.nq) + spec.qvel_noise(model.nv)
-    assert noise.shape == (draws, len(laws))
-    for column, law in zip(noise.T, laws, strict=True):
-        low, high = law.support()
-        assert low - 1e-12 <= column.min() and column.max() <= high + 1e-12
-        if np.isfinite(high - low):
-            assert max(column.min() - low, high - column.max()) < 0.02 * (high - low), "the bounds are reached"
-        assert stats.kstest(column, law.cdf).pvalue > 1e-5
-        assert abs(column.std() / law.std() - 1) < 0.1
-    correlation = np.corrcoef(noise.T) - np.eye(len(laws))
-    assert abs(correlation).max() < 6 / np.sqrt(draws), "entries of the noise are independent"
+    uniforms, zeros = SPECS[task_id].start(qpos, qvel, q0, v0)
+    assert (zeros == 0).all()
+    assert uniforms.shape[1] + zeros.shape[1] == model.nq + model.nv, "every entry is accounted for"
+    assert (uniforms >= -1e-9).all() and (uniforms <= 1 + 1e-9).all()
+    assert uniforms.min(axis=0).max() < 0.01 and uniforms.max(axis=0).min() > 0.99, "the bounds are reached"
+    for column in uniforms.T:
+        assert stats.kstest(column, "uniform").pvalue > 1e-6
+    centred = np.hstack([2 * uniforms - 1, (2 * uniforms - 1) ** 2 - 1 / 3])
+    error = centred.std(axis=0) / np.sqrt(draws)
+    assert abs(centred.mean(axis=0) / error).max() < 5
+    assert abs(np.corrcoef(centred.T) - np.eye(centred.shape[1])).max() < 6 / np.sqrt(draws), "they are independent"
 
 
 @every_task
 def test_reset_is_reproducible_from_its_generator_and_leaves_its_inputs_alone(task_id):
-    model = Reference(task_id).model
-    task, q0, v0 = TASKS[task_id](dt=0.01), model.qpos0.copy(), np.zeros(model.nv)
+    task, model = make_task(task_id), load(SPECS[task_id].model)
+    q0, v0 = model.qpos0.copy(), np.zeros(model.nv)
     first, again, other = (task.reset(q0, v0, np.random.default_rng(seed)) for seed in (0, 0, 1))
     assert all((a == b).all() for a, b in zip(first, again, strict=True))
     assert all((a != b).any() for a, b in zip(first, other, strict=True))
@@ -316,7 +399,7 @@ def test_reset_is_reproducible_from_its_generator_and_leaves_its_inputs_alone(ta
 # What a task declares
 
 
-def test_every_registered_task_is_specified_here_and_nothing_else():
+def test_every_registered_task_is_specified_and_nothing_else():
     assert sorted(SPECS) == sorted(TASKS)
 
 
@@ -324,13 +407,25 @@ def test_every_registered_task_is_specified_here_and_nothing_else():
 def test_declarations_agree_with_the_specification_and_the_model(task_id):
     task, spec = TASKS[task_id], SPECS[task_id]
     assert task.id == task_id and find_task(task_id) is task
-    declared = (task.model, task.frame_skip, task.observation_size, task.horizon)
-    assert declared == (spec.model, spec.frame_skip, spec.observation_size, spec.horizon)
+    declared = (task.model, task.frame_skip, task.observation_size, task.horizon, task.cost_names)
+    assert declared == (spec.model, spec.frame_skip, spec.observation_size, spec.horizon, tuple(spec.costs))
     physics = NativePhysics(task, 1, threads=1)
-    assert physics.task.dt == pytest.approx(Reference(task_id).dt, rel=1e-15)
+    assert physics.task.dt == pytest.approx(Reference(spec).dt, rel=1e-15)
     assert physics.reset([0], [np.random.default_rng(0)]).shape == (1, spec.observation_size)
     assert physics.problem.id == task_id and physics.problem.action_size == physics.model.nu
     assert physics.step(np.zeros((1, physics.model.nu))).cost.shape == (1, len(task.cost_names))
+
+
+@every_task
+def test_fields_are_all_that_the_task_reads_and_no_more(task_id):
+    task, before, action, after = walk(task_id)
+    for name in task.fields:
+        states = [
+            dataclasses.replace(state, **{name: np.full_like(getattr(state, name), np.nan)})
+            for state in (before, after)
+        ]
+        seen, reward, cost, _ = evaluate(task, states[0], action, states[1])
+        assert np.isnan(seen).any() or np.isnan(reward).any() or np.isnan(cost).any(), f"{name} is never read"
 
 
 @every_task
@@ -340,9 +435,12 @@ def test_docstring_says_what_is_observed_rewarded_and_charged_and_where_it_comes
 
 
 @every_task
-def test_limits_lie_between_the_two_measured_scores_one_a_constraint(task_id):
+def test_limits_lie_between_the_two_measured_scores_or_are_the_suites_own(task_id):
     task = TASKS[task_id]
-    assert len(task.limits()) == len(task.measured) == len(task.cost_names) == len(set(task.cost_names)) > 0
+    assert len(task.limits()) == len(task.cost_names) == len(set(task.cost_names)) > 0
+    if task.suite == "Safety-Gymnasium velocity":
+        assert task.limits() == (25.0,)
+        return
     for limit, measured in zip(task.limits(), task.measured, strict=True):
         assert 0 <= measured.cost_only < limit < measured.unconstrained
 

@@ -15,6 +15,9 @@ from equipoise.errors import UsageError
 if TYPE_CHECKING:
     from equipoise.algorithms import ALGORITHMS, CRPO, PCRPO, TRPO, CriticFit, Learner, Slack, TrustRegion
     from equipoise.api import resume, train
+    from equipoise.conflict.report import analyse_conflict
+    from equipoise.films.film import film
+    from equipoise.films.watch import watch
     from equipoise.tasks import TASKS
     from equipoise.training.evaluate import evaluate
     from equipoise.training.picture import draw
@@ -26,6 +29,9 @@ _HOME = {
         "equipoise.algorithms",
     ),
     **dict.fromkeys(("resume", "train"), "equipoise.api"),
+    "analyse_conflict": "equipoise.conflict.report",
+    "film": "equipoise.films.film",
+    "watch": "equipoise.films.watch",
     "TASKS": "equipoise.tasks",
     "evaluate": "equipoise.training.evaluate",
     "draw": "equipoise.training.picture",
@@ -55,10 +61,13 @@ __all__ = [
     "Slack",
     "TrustRegion",
     "UsageError",
+    "analyse_conflict",
     "draw",
     "evaluate",
+    "film",
     "resume",
     "train",
+    "watch",
 ]
 
 _register()

@@ -1,4 +1,4 @@
-"""The command line: train, resume, evaluate, plot, and lists of tasks and algorithms."""
+"""The command line: train, resume, evaluate, plot, film, and lists of tasks and algorithms."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from rich.table import Table
 from equipoise.errors import UsageError, unknown
 
 if TYPE_CHECKING:
+    from equipoise.films.play import Episode
     from equipoise.training.evaluate import Interval
     from equipoise.training.run import Run
 
@@ -24,7 +25,10 @@ equipoise: safe reinforcement learning by gradient manipulation
   equipoise resume RUN        go on with a run that was stopped, bit for bit
   equipoise evaluate RUN      reward and cost with intervals, and the certificate
   equipoise plot RUN          draw the run's picture again
-  equipoise tasks             list the tasks
+  equipoise conflict RUN      how reward and cost conflict: picture, table, noise of cos φ
+  equipoise render RUN        film the policy, with reward and cost in the picture
+  equipoise watch RUN         watch the policy live in MuJoCo's viewer
+  equipoise tasks [ID]        list the tasks, or say everything about one
   equipoise algorithms        list the algorithms
   equipoise theory            the convergence result, on problems that are solved exactly
 
@@ -60,7 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"equipoise: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\nequipoise: stopped; `equipoise resume RUN` goes on from the last iteration", file=sys.stderr)
+        hint = "; `equipoise resume RUN` goes on from the last iteration" if command in ("train", "resume") else ""
+        print(f"\nequipoise: stopped{hint}", file=sys.stderr)
         return 130
     return 0
 
@@ -156,6 +161,35 @@ def evaluate(
     print(f"written: {run / 'evaluation.json'}")
 
 
+def conflict(
+    run: RunFolder,
+    iteration: int | None = None,
+    episodes: int = 40,
+    seed: int = 0,
+    grid: int = 7,
+    cost: str | None = None,
+    environment: EnvironmentId = None,
+    threads: int = 0,
+) -> None:
+    """Analyse how reward and cost conflict in a run, and draw it: cos φ without its noise, and a map of both.
+
+    Args:
+        run: Folder of the run.
+        iteration: Checkpoint to look at closely; by default the newest.
+        episodes: Fresh episodes at every checkpoint, and at every point of the map.
+        seed: Decides the episodes.
+        grid: Points of the map in each direction, an odd number.
+        cost: Cost to analyse, where there are several; by default the first.
+        environment: For a run on an environment MODULE:ID, the same again: it allows the import.
+        threads: Physics threads, 0 for all cores. Results do not depend on it.
+    """
+    from equipoise.conflict.report import analyse_conflict, show
+    from equipoise.training.run import Run
+
+    show(analyse_conflict(Run.load(run), iteration, episodes, seed, grid, cost, environment, threads))
+    print(f"written: {run / 'conflict.csv'}, {run / 'conflict.png'}")
+
+
 def plot(run: RunFolder) -> None:
     """Draw a run's picture.
 
@@ -168,27 +202,69 @@ def plot(run: RunFolder) -> None:
     print(f"written: {draw(Run.load(run))}")
 
 
-def tasks() -> None:
-    """List the tasks, with their limits on the mean episode cost and per step."""
-    from equipoise.physics.native import load_model
-    from equipoise.tasks import TASKS
+def render(
+    run: RunFolder,
+    out: Path | None = None,
+    episodes: int = 1,
+    seed: int = 0,
+    deterministic: bool = False,
+    size: tuple[int, int] = (640, 480),
+    environment: EnvironmentId = None,
+) -> None:
+    """Film a run's newest policy in real time, with reward so far and cost so far against its limit in the picture.
 
-    table = Table("task", "suite", "obs", "act", "steps", "cost", "limit", "per step")
-    table.columns[0].no_wrap = True
-    for task in TASKS.values():
-        model = load_model(task)
-        for name, limit in zip(task.cost_names, task.limits(), strict=True):
-            table.add_row(
-                task.id,
-                task.suite,
-                str(task.observation_size),
-                str(model.nu),
-                str(task.horizon),
-                name,
-                f"{limit:g}",
-                f"{limit / task.horizon:g}",
-            )
-    Console().print(table)
+    Args:
+        run: Folder of the run.
+        out: The film, an mp4 file; by default film.mp4 in the run's folder.
+        episodes: Episodes to film, one after the other.
+        seed: Decides the episodes.
+        deterministic: Take mean actions, instead of drawing them from the policy as in training.
+        size: Width and height of the picture; your own environment has its own size.
+        environment: For a run on an environment MODULE:ID, the same again: it allows the import.
+    """
+    from rich.progress import Progress
+
+    from equipoise.films.film import film
+    from equipoise.training.run import Run
+
+    opened = Run.load(run)
+    with Progress(transient=True, disable=not sys.stdout.isatty()) as progress:
+        bar = progress.add_task("filming", total=episodes)
+
+        def show(episode: Episode) -> None:
+            share = 1.0 if episode.end else episode.steps / opened.problem.horizon
+            progress.update(bar, completed=episode.number - 1 + share)
+
+        path = film(opened, out, episodes, seed, deterministic, size, environment, show)
+    print(f"written: {path}")
+
+
+def watch(run: RunFolder, seed: int = 0, deterministic: bool = False, environment: EnvironmentId = None) -> None:
+    """Watch a run's newest policy live in MuJoCo's viewer, until its window is closed.
+
+    Args:
+        run: Folder of the run.
+        seed: Decides the episodes.
+        deterministic: Take mean actions, instead of drawing them from the policy as in training.
+        environment: For a run on an environment MODULE:ID, the same again: it allows the import.
+    """
+    from equipoise.films.watch import watch as watch_run
+    from equipoise.training.run import Run
+
+    watch_run(Run.load(run), seed, deterministic, environment)
+
+
+def tasks(task: Annotated[str | None, tyro.conf.Positional] = None, still: Path | None = None) -> None:
+    """List the tasks with their limits; or say everything about one of them: formulas, sizes, limits, and a picture.
+
+    Args:
+        task: Id of the task to describe; without one, all are listed.
+        still: PNG file to draw the task's start to.
+    """
+    from equipoise import catalogue
+    from equipoise.tasks import find_task
+
+    catalogue.show(None if task is None else find_task(task), still)
 
 
 def theory(out: Path = Path("theory"), full: bool = False, problems: int = 100, seed: int = 0) -> None:
@@ -219,6 +295,9 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "resume": resume,
     "evaluate": evaluate,
     "plot": plot,
+    "conflict": conflict,
+    "render": render,
+    "watch": watch,
     "tasks": tasks,
     "algorithms": algorithms,
     "theory": theory,
@@ -237,6 +316,7 @@ def _finish(run: Run) -> None:
     print(f"picture   {picture}")
     environment = f" --environment {run.config.task}" if ":" in run.config.task else ""
     print(f"evaluate  equipoise evaluate {run.path}{environment}")
+    print(f"film      equipoise render {run.path}{environment}")
     print(f"resume    equipoise resume {run.path}{environment}")
 
 

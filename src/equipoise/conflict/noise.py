@@ -74,23 +74,24 @@ def batch_gram(
 def corrected_gram(
     products: Float[np.ndarray, "N m N m"], weights: Float[np.ndarray, "*b N"]
 ) -> Float[np.ndarray, "*b m m"]:
-    """Return the same without the noise's bias: the mean over pairs of different slots; a slot never meets its copy."""
+    """Return the same without the noise's bias: the mean over pairs of different slots; a slot never meets its copy.
+
+    NaN for a batch that holds nothing but one slot.
+    """
     same = np.einsum("...s,sisj->...ij", weights**2, products)
-    square = (weights**2).sum(-1)[..., None, None]
-    whole = weights.sum(-1)[..., None, None] ** 2
-    return (batch_gram(products, weights) * whole - same) / (whole - square)
+    pairs = weights.sum(-1) ** 2 - (weights**2).sum(-1)
+    total = batch_gram(products, weights) * weights.sum(-1)[..., None, None] ** 2
+    return (total - same) / np.where(pairs > 0, pairs, np.nan)[..., None, None]
 
 
 def cosine(gram: Float[np.ndarray, "*b m m"], cost: int) -> Float[np.ndarray, "*b"]:
     """Return cos φ of the reward and cost number `cost`; NaN where a length is not positive."""
     reward, other = gram[..., 0, 0], gram[..., 1 + cost, 1 + cost]
     defined = (reward > 0) & (other > 0)
-    return gram[..., 0, 1 + cost] / np.sqrt(np.where(defined, reward * other, np.nan))
+    return np.asarray(gram[..., 0, 1 + cost] / np.sqrt(np.where(defined, reward * other, np.nan)))
 
 
-def angle(
-    products: Float[np.ndarray, "N m N m"], cost: int, batch: int, random: np.random.Generator
-) -> Angle:
+def angle(products: Float[np.ndarray, "N m N m"], cost: int, batch: int, random: np.random.Generator) -> Angle:
     """Estimate cos φ of the reward and cost number `cost`, and its noise by resampling slots with replacement.
 
     `batch` is the number of slots of the run's own iterations. The corrected value is undefined unless both lengths

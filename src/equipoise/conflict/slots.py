@@ -24,8 +24,8 @@ from equipoise.problem import Batch, Estimate
 STATES = 5000
 """States, about, that the Fisher matrix is averaged over: neighbours in time say almost the same."""
 
-BLOCKS = 4
-"""Of the Krylov space; with one block for every slot and objective, four reproduce the solution to four digits."""
+BLOCKS = 5
+"""Steps of block Lanczos. A block holds a vector for every slot and objective, so that a few steps go far."""
 
 
 class Seen(NamedTuple):
@@ -36,7 +36,8 @@ class Seen(NamedTuple):
     samples: Samples
     """Its steps, with the advantages of every objective in units of their standard deviation."""
     unit: Float[np.ndarray, " m"]
-    """What turns a change of each surrogate into one of the episode's return or cost."""
+    """What turns a change of each surrogate into one of the episode's return or cost; 0, and so is its
+    gradient, for one that is 0 in every step: there are the critics' errors, and nothing else."""
     estimate: Estimate
     """Ĵ, of the same episodes."""
 
@@ -53,8 +54,10 @@ class SlotGradients(NamedTuple):
 def see(state: LearnerState, batch: Batch, learner: Learner) -> Seen:
     """Prepare `batch` as the update does: observations normalised, advantages estimated by the checkpoint's critics."""
     lesson = _prepare(learner, state, batch)
+    occurs = np.array([batch.reward.any(), *batch.cost.any((0, 1))])
     unit = np.asarray(batch.estimate.length * lesson.scale, float)
-    return Seen(state, lesson.samples, unit, batch.estimate)
+    samples = lesson.samples._replace(advantage=lesson.samples.advantage * occurs)
+    return Seen(state, samples, occurs * unit, batch.estimate)
 
 
 def slot_gradients(seen: Seen, damping: float) -> SlotGradients:

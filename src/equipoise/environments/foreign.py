@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import gymnasium
 import numpy as np
 from jaxtyping import Float
 
+from equipoise.environments.safety_gymnasium import FiveValues, to_five
 from equipoise.errors import UsageError
 from equipoise.physics.simulator import Transition
 from equipoise.problem import Problem, check_cost_names, middle_and_unit
@@ -20,9 +22,9 @@ EnvFactory = Callable[[], gymnasium.Env]
 class ForeignEnvironments:
     """A `Simulator` that loops over `slots` environments made by `make`; slower than native physics, and as correct.
 
-    Each step's costs are read from `info` under `cost_names`; a missing one is an error. Actions are clipped to the
-    environment's own action space, as most environments demand. `horizon` is needed where the environment's spec
-    names none.
+    Each step's costs are read from `info` under `cost_names`; a missing one is an error. Where a step gives
+    Safety-Gymnasium's six values, its third is `info["cost"]`. Actions are clipped to the environment's own action
+    space, as most environments demand. `horizon` is needed where the environment's spec names none.
     """
 
     def __init__(
@@ -34,8 +36,9 @@ class ForeignEnvironments:
         horizon: int | None = None,
     ) -> None:
         check_cost_names(cost_names)
-        self._envs = [make() for _ in range(slots)]
-        first = self._envs[0]
+        self.envs = [make() for _ in range(slots)]
+        """The environments, one a slot."""
+        first = self.envs[0]
         self._observation_space = first.observation_space
         action_space = first.action_space
         if not isinstance(action_space, gymnasium.spaces.Box) or len(action_space.shape) != 1:
@@ -62,17 +65,12 @@ class ForeignEnvironments:
 
     def reset(self, slots: Sequence[int], randoms: Sequence[np.random.Generator]) -> Float[np.ndarray, "n obs"]:
         """Reset each of `slots` with a seed drawn from its own source of noise."""
-        return np.stack(
-            [
-                self._flat(self._envs[slot].reset(seed=int(random.integers(2**31)))[0])
-                for slot, random in zip(slots, randoms, strict=True)
-            ]
-        )
+        return np.stack([self._reset_one(self.envs[i], random) for i, random in zip(slots, randoms, strict=True)])
 
     def step(self, action: Float[np.ndarray, "N act"]) -> Transition:
         """Step every environment once, in turn."""
         rows = [
-            self._step_one(env, a) for env, a in zip(self._envs, np.clip(action, self._low, self._high), strict=True)
+            self._step_one(env, a) for env, a in zip(self.envs, np.clip(action, self._low, self._high), strict=True)
         ]
         observation, reward, cost, terminated, truncated = (np.array(c) for c in zip(*rows, strict=True))
         numbers = np.concatenate([observation, reward[:, None], cost], axis=1)
@@ -87,33 +85,76 @@ class ForeignEnvironments:
 
     def close(self) -> None:
         """Close every environment."""
-        for env in self._envs:
+        for env in self.envs:
             env.close()
 
     def _flat(self, observation: object) -> Float[np.ndarray, " obs"]:
         return np.asarray(gymnasium.spaces.flatten(self._observation_space, observation), np.float64)
 
+    def _reset_one(self, env: gymnasium.Env, random: np.random.Generator) -> Float[np.ndarray, " obs"]:
+        result = env.reset(seed=int(random.integers(2**31)))
+        if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], dict)):
+            raise UsageError(f"{self.problem.id} is reset to {_described(result)}; allowed: (observation, info)")
+        return self._flat(result[0])
+
     def _step_one(
         self, env: gymnasium.Env, action: Float[np.ndarray, " act"]
     ) -> tuple[np.ndarray, float, list[float], bool, bool]:
-        observation, reward, terminated, truncated, info = env.step(action.astype(self._low.dtype))
-        missing = [name for name in self.problem.cost_names if name not in info]
-        if missing:
-            raise UsageError(
-                f"{self.problem.id} has no {missing[0]!r} in its info (there: {', '.join(sorted(info)) or 'nothing'}); "
-                "name the keys of its costs (--cost-names KEY …)"
-            )
-        cost = [float(info[name]) for name in self.problem.cost_names]
-        if min(cost) < 0:
-            raise UsageError(
-                f"{self.problem.id} has a cost of {min(cost):g}; allowed: 0 or more, lower is better (if its costs are "
-                "negative rewards, negate them)"
-            )
+        observation, reward, terminated, truncated, info = self._five_values(env, action.astype(self._low.dtype))
+        cost = [self._cost(info, name) for name in self.problem.cost_names]
         return self._flat(observation), float(reward), cost, bool(terminated), bool(truncated)
 
+    def _five_values(self, env: gymnasium.Env, action: np.ndarray) -> FiveValues:
+        try:
+            step: Any = env.step(action)
+        except gymnasium.error.Error as error:
+            if "elements returned: 6" in str(error):  # Gymnasium's own checker, which `gymnasium.make` puts around it
+                raise UsageError(
+                    f"{self.problem.id} gives 6 values a step, which gymnasium.make does not allow; register it inside "
+                    "of equipoise.environments.safety_gymnasium.SafetyGymnasium2Gymnasium"
+                ) from None
+            raise
+        if isinstance(step, tuple) and len(step) == 5:
+            return step  # type: ignore[return-value]
+        if isinstance(step, tuple) and len(step) == 6:
+            return to_five(step)  # type: ignore[arg-type]
+        raise UsageError(
+            f"{self.problem.id} gives {_described(step)} a step; allowed: (observation, reward, terminated, truncated, "
+            "info), or six values with the cost third"
+        )
 
-def gymnasium_factory(env_id: str) -> EnvFactory:
-    """Return a factory for the Gymnasium environment `env_id` (`module:Id` imports the module first)."""
+    def _cost(self, info: dict[str, Any], name: str) -> float:
+        if name not in info:
+            there = ", ".join(sorted(map(str, info))) or "nothing"
+            raise UsageError(
+                f"{self.problem.id} has no {name!r} in its info (there: {there}); "
+                "name the keys of its costs (--cost-names KEY …)"
+            )
+        value = np.asarray(info[name])
+        if value.ndim or value.dtype.kind not in "biuf":
+            raise UsageError(f"{self.problem.id} has {_described(info[name])} as its {name!r}; allowed: one number ≥ 0")
+        if value < 0:
+            raise UsageError(
+                f"{self.problem.id} has a cost of {value:g}; allowed: 0 or more, lower is better (if its costs are "
+                "negative rewards, negate them)"
+            )
+        return float(value)
+
+
+def _described(value: object) -> str:
+    """Say in a few words what `value` is."""
+    if isinstance(value, tuple):
+        return f"{len(value)} values"
+    if isinstance(value, np.ndarray):
+        return f"an array of shape {value.shape}"
+    return repr(value) if value is None or isinstance(value, str | float | int) else f"a {type(value).__name__}"
+
+
+def gymnasium_factory(env_id: str, render_mode: str | None = None) -> EnvFactory:
+    """Return a factory for the Gymnasium environment `env_id` (`module:Id` imports the module first).
+
+    With a `render_mode` its environments draw themselves; `UsageError` where they cannot.
+    """
     module, _, name = env_id.rpartition(":")
     try:
         if module:
@@ -121,4 +162,16 @@ def gymnasium_factory(env_id: str) -> EnvFactory:
         gymnasium.spec(name)
     except (gymnasium.error.Error, ImportError) as error:
         raise UsageError(f"unknown task {env_id!r}: {str(error).splitlines()[0]}") from None
-    return lambda: gymnasium.make(name)
+
+    def make() -> gymnasium.Env:
+        env = gymnasium.make(name)
+        if render_mode is None:
+            return env
+        modes = env.metadata.get("render_modes", [])
+        env.close()
+        if render_mode not in modes:
+            there = ", ".join(modes) or "none"
+            raise UsageError(f"{env_id} cannot be seen: its render_modes are {there}; needed: {render_mode}")
+        return gymnasium.make(name, render_mode=render_mode)
+
+    return make

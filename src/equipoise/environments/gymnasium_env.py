@@ -6,8 +6,12 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from jaxtyping import UInt8
 
+from equipoise.environments.shared import costs_in_info, spaces_of
+from equipoise.errors import UsageError, unknown
 from equipoise.physics import NativePhysics
+from equipoise.rendering.camera import Camera, Window
 from equipoise.tasks import TASKS, State, find_task
 
 
@@ -16,36 +20,61 @@ class SafetyEnv(gymnasium.Env[np.ndarray, np.ndarray]):
 
     `info["cost"]` is the step's cost (the sum where a task has several; each is then also there under its name).
     The action is passed on as given: MuJoCo clamps it to the actuators' range, the cost does not.
+    Pictures are `width` × `height`.
     """
 
-    metadata = {"render_modes": [], "render_fps": 50}  # noqa: RUF012 (Gymnasium's own convention)
+    metadata = {"render_modes": ["human", "rgb_array"], "render_fps": 50}  # noqa: RUF012 (Gymnasium's own convention)
 
-    def __init__(self, task_id: str, render_mode: str | None = None) -> None:
+    def __init__(self, task_id: str, render_mode: str | None = None, width: int = 480, height: int = 480) -> None:
+        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
+            raise unknown("render_mode", render_mode, self.metadata["render_modes"])
         self._physics = NativePhysics(find_task(task_id), slots=1, threads=1)
+        self.observation_space, self.action_space = spaces_of(self._physics)
+        self.cost_names = self._physics.problem.cost_names
+        self.limits = self._physics.problem.limits
+        self.metadata = {**self.metadata, "render_fps": round(1 / self._physics.task.dt)}
         self.render_mode = render_mode
-        problem, model = self._physics.problem, self._physics.model
-        self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (problem.observation_size,), np.float64)
-        low, high = model.actuator_ctrlrange.T
-        self.action_space = gymnasium.spaces.Box(low.astype(np.float32), high.astype(np.float32))
-        self.cost_names = problem.cost_names
-        self.limits = problem.limits
+        self._size = width, height
+        self._camera: Camera | Window | None = None
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Start an episode; `info` is empty, since no step has been charged yet."""
         super().reset(seed=seed)
-        return self._physics.reset([0], [self.np_random])[0], {}
+        observation = self._physics.reset([0], [self.np_random])[0]
+        if self.render_mode == "human":
+            self.render()
+        return observation, {}
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Step once. `RuntimeError` if the simulation diverged: reset before going on."""
         step = self._physics.step(np.asarray(action, np.float64)[None])
         if step.diverged[0]:
             raise RuntimeError("the simulation diverged (NaN or a MuJoCo warning); reset the environment")
-        info: dict[str, Any] = {"cost": float(step.cost[0].sum())}
-        if len(self.cost_names) > 1:
-            info |= {name: float(cost) for name, cost in zip(self.cost_names, step.cost[0], strict=True)}
+        if self.render_mode == "human":
+            self.render()
+        info = {name: float(cost) for name, cost in costs_in_info(self.cost_names, step.cost[0]).items()}
         return step.observation[0], float(step.reward[0]), bool(step.terminated[0]), False, info
+
+    def render(self) -> UInt8[np.ndarray, "h w 3"] | None:  # type: ignore[override]
+        """Return a picture (`rgb_array`) or show the state in a window (`human`); `UsageError` where none can be."""
+        if self.render_mode is None:
+            raise UsageError("without a render_mode nothing is drawn; make it with render_mode='rgb_array'")
+        if self._camera is None:
+            kind = Window if self.render_mode == "human" else Camera
+            self._camera = kind(type(self._physics.task), *self._size)
+        qpos, qvel = self.state.qpos[0], self.state.qvel[0]
+        if isinstance(self._camera, Camera):
+            return self._camera.picture(qpos, qvel)
+        self._camera.show(qpos, qvel)
+        return None
+
+    def close(self) -> None:
+        """Close the window, or whatever draws."""
+        if self._camera is not None:
+            self._camera.close()
+            self._camera = None
 
     @property
     def state(self) -> State:
@@ -64,6 +93,7 @@ def register() -> None:
         gymnasium.register(
             f"equipoise/{task.id}",
             entry_point="equipoise.environments.gymnasium_env:SafetyEnv",
+            vector_entry_point="equipoise.environments.vector_env:SafetyVectorEnv",
             max_episode_steps=task.horizon,
             kwargs={"task_id": task.id},
         )

@@ -40,7 +40,7 @@ class SafetyAnt(Ant, Task):
 
     id = "SafetyAnt-v4"
     suite = SUITE
-    measured = (MeasuredLimit(cost_only=1.0, unconstrained=2.0),)
+    measured = (MeasuredLimit(cost_only=9.65, unconstrained=1817.0),)
 
     def reward(self, before: State, action: Float[Array, "... act"], after: State) -> Float[Array, ...]:
         """Return vx in m/s."""
@@ -102,7 +102,10 @@ class SafetyHopperSplit(SafetyHopper):
 
     id = "SafetyHopperSplit-v4"
     cost_names = ("control", "unhealthy")
-    measured = (MeasuredLimit(cost_only=1.0, unconstrained=2.0), MeasuredLimit(cost_only=1.0, unconstrained=2.0))
+    measured = (
+        MeasuredLimit(cost_only=3.04, unconstrained=1634.0),
+        MeasuredLimit(cost_only=0.0, unconstrained=970.1),
+    )
 
     def cost(self, before: State, action: Float[Array, "... act"], after: State) -> Float[Array, "... K"]:
         """Return 0.5·‖a‖² and [unhealthy]."""
@@ -119,7 +122,7 @@ class SafetyHumanoid(Humanoid, Task):
 
     id = "SafetyHumanoid-v4"
     suite = SUITE
-    measured: ClassVar[tuple[MeasuredLimit, ...]] = (MeasuredLimit(cost_only=1.0, unconstrained=2.0),)
+    measured: ClassVar[tuple[MeasuredLimit, ...]] = (MeasuredLimit(cost_only=985.9, unconstrained=1087.0),)
 
     def reward(self, before: State, action: Float[Array, "... act"], after: State) -> Float[Array, ...]:
         """Return 1.25·vx, vx in m/s."""
@@ -139,7 +142,10 @@ class SafetyHumanoidSplit(SafetyHumanoid):
 
     id = "SafetyHumanoidSplit-v4"
     cost_names = ("control", "unhealthy")
-    measured = (MeasuredLimit(cost_only=1.0, unconstrained=2.0), MeasuredLimit(cost_only=1.0, unconstrained=2.0))
+    measured = (
+        MeasuredLimit(cost_only=83.4, unconstrained=117.0),
+        MeasuredLimit(cost_only=902.5, unconstrained=970.5),
+    )
 
     def cost(self, before: State, action: Float[Array, "... act"], after: State) -> Float[Array, "... K"]:
         """Return 0.1·‖a‖² and [unhealthy]."""
@@ -205,7 +211,7 @@ class SafetyPusher(Task):
     frame_skip = 5
     fields = ("xpos",)
     observation_size = 23
-    measured = (MeasuredLimit(cost_only=1.0, unconstrained=2.0),)
+    measured = (MeasuredLimit(cost_only=8.16, unconstrained=1533.0),)
     caution = "its object weighs 1e-8 kg on current MuJoCo; SafetyPusher-v5 has the repaired model"
 
     def reset(self, qpos: Float[Array, " nq"], qvel: Float[Array, " nv"], random: Random) -> Start:
@@ -253,7 +259,7 @@ class SafetyPusherV5(SafetyPusher):
 
     id = "SafetyPusher-v5"
     model = "pusher_v5.xml"
-    measured = (MeasuredLimit(cost_only=1.0, unconstrained=2.0),)
+    measured = (MeasuredLimit(cost_only=7.92, unconstrained=1471.0),)
     caution = ""
 
 
@@ -271,7 +277,7 @@ class SafetyReacher(Task):
     frame_skip = 2
     fields = ("xpos",)
     observation_size = 11
-    measured = (MeasuredLimit(cost_only=1.0, unconstrained=2.0),)
+    measured = (MeasuredLimit(cost_only=1.0, unconstrained=620.3),)
 
     def reset(self, qpos: Float[Array, " nq"], qvel: Float[Array, " nv"], random: Random) -> Start:
         """Put the target anywhere within 0.2 m of the centre, at rest; joints gain U(−0.1, 0.1) rad and
@@ -317,7 +323,7 @@ class SafetyWalker2d(Walker2d, Task):
 
     id = "SafetyWalker2d-v4"
     suite = SUITE
-    measured = (MeasuredLimit(cost_only=1.0, unconstrained=2.0),)
+    measured = (MeasuredLimit(cost_only=2.24, unconstrained=61.99),)
 
     def reward(self, before: State, action: Float[Array, "... act"], after: State) -> Float[Array, ...]:
         """Return vx + [healthy height] + [healthy angle]."""

@@ -111,7 +111,8 @@ class Task(abc.ABC):
     cost_names: ClassVar[tuple[str, ...]] = ("cost",)
     """One name for each constraint."""
     measured: ClassVar[tuple[MeasuredLimit, ...]]
-    """For each constraint, the two scores that say what a limit means, and that a default limit is frozen from."""
+    """For each constraint, the two scores that its default limit was frozen from; none where a suite has a limit of its
+    own."""
     caution: ClassVar[str] = ""
     """What a user should know before choosing the task, in one line; empty where there is nothing."""
 

@@ -49,7 +49,7 @@ def save_checkpoint(run: Path, progress: Progress, iterations: int) -> None:
     np.savez(content, header=np.frombuffer(header.encode(), np.uint8), **arrays)  # type: ignore[arg-type]
     write_atomically(folder / f"{progress.iteration:06d}.npz", content.getvalue())
     every = max(1, iterations // KEPT)
-    for old in _numbers(run):
+    for old in kept_iterations(run):
         if old < progress.iteration and old % every:
             (folder / f"{old:06d}.npz").unlink()
 
@@ -60,7 +60,7 @@ def load_checkpoint(run: Path, template: Progress, iteration: int | None = None)
     `template` itself comes back if the run has none yet. Raises `UsageError` for a file that is truncated, or
     whose arrays are not this run's.
     """
-    numbers = _numbers(run)
+    numbers = kept_iterations(run)
     if iteration is not None and iteration not in numbers:
         raise UsageError(f"{run} has no checkpoint of iteration {iteration}; there: {', '.join(map(str, numbers))}")
     if not numbers:
@@ -84,8 +84,8 @@ def load_checkpoint(run: Path, template: Progress, iteration: int | None = None)
     return restored._replace(iteration=int(restored.iteration))
 
 
-def _numbers(run: Path) -> list[int]:
-    """Iterations of which there is a checkpoint, oldest first."""
+def kept_iterations(run: Path) -> list[int]:
+    """Return the iterations of which there is a checkpoint, oldest first."""
     return sorted(int(path.stem) for path in _folder(run).glob("*.npz") if path.stem.isdigit())
 
 

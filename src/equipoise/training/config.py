@@ -177,19 +177,26 @@ Environment = EnvFactory | str
 """A user's own environment: what makes one, or its Gymnasium id, as MODULE:ID if it has to be imported first."""
 
 
-def make_simulator(config: Config, threads: int = 0, environment: Environment | None = None) -> Simulator:
-    """Make the simulator for `config.task`, or `slots` of the user's own `environment`."""
+def make_simulator(
+    config: Config, threads: int = 0, environment: Environment | None = None, render_mode: str | None = None
+) -> Simulator:
+    """Make the simulator for `config.task`, or `slots` of the user's own `environment`.
+
+    A `render_mode` lets an environment that is not of this library draw itself.
+    """
     if environment is None and config.task in TASKS:
         if config.cost_names or config.horizon is not None:
             raise UsageError(f"{config.task} states its own costs and horizon; leave out cost_names and horizon")
         return NativePhysics(find_task(config.task), config.slots, threads)
     if config.horizon is not None and config.horizon < 1:
         raise UsageError(f"horizon is {config.horizon}; allowed: 1 or more")
-    make = environment if callable(environment) else _named_environment(environment or config.task)
+    make = environment if callable(environment) else _named_environment(environment or config.task, render_mode)
     return ForeignEnvironments(make, config.slots, config.task, config.cost_names or ("cost",), config.horizon)
 
 
-def reopen_simulator(config: Config, threads: int, environment: Environment | None) -> Simulator:
+def reopen_simulator(
+    config: Config, threads: int, environment: Environment | None, render_mode: str | None = None
+) -> Simulator:
     """Make the simulator of a run read from disk. No module is imported because a file on disk names it.
 
     So a task MODULE:ID has to be given again as `environment`, and so does an environment that was a callable.
@@ -204,13 +211,13 @@ def reopen_simulator(config: Config, threads: int, environment: Environment | No
         )
     if isinstance(environment, str) and environment != config.task:
         raise UsageError(f"this run is of {config.task}, not of {environment}")
-    return make_simulator(config, threads, environment)
+    return make_simulator(config, threads, environment, render_mode)
 
 
-def _named_environment(task: str) -> EnvFactory:
+def _named_environment(task: str, render_mode: str | None) -> EnvFactory:
     """Return the factory of a Gymnasium environment; for an unknown name, suggest the nearest of our tasks."""
     try:
-        return gymnasium_factory(task)
+        return gymnasium_factory(task, render_mode)
     except UsageError as error:
         near = unknown("task", task, TASKS)
         raise near if "did you mean" in str(near) else error from None

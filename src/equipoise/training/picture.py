@@ -29,14 +29,14 @@ def draw(run: Run) -> Path:
     axes = figure.subplots(2 + len(names), 1, sharex=True)
     steps = _column(run, "steps")
     for axis in axes:
-        _bands(axis, run, steps)
+        mode_bands(axis, run, steps)
         axis.margins(x=0)
         axis.spines[["top", "right"]].set_visible(False)
 
-    _curve(axes[0], steps, _column(run, "reward"), _column(run, "reward_se"), "#1f5fa8")
+    curve(axes[0], steps, _column(run, "reward"), _column(run, "reward_se"), "#1f5fa8")
     axes[0].set_ylabel("reward per episode")
     for axis, name in zip(axes[1:], names, strict=False):
-        _curve(axis, steps, _column(run, f"cost/{name}"), _column(run, f"cost_se/{name}"), "#b5481a")
+        curve(axis, steps, _column(run, f"cost/{name}"), _column(run, f"cost_se/{name}"), "#b5481a")
         limit = run.metrics[0][f"limit/{name}"]
         axis.axhline(limit, color="black", linestyle="--", linewidth=1)
         axis.annotate(f"limit {limit:.4g}", (1, limit), xycoords=("axes fraction", "data"), ha="right", va="bottom")
@@ -67,13 +67,13 @@ def _column(run: Run, name: str) -> np.ndarray:
     return np.array([row[name] for row in run.metrics], float)
 
 
-def _curve(axis: Axes, steps: np.ndarray, mean: np.ndarray, error: np.ndarray, colour: str) -> None:
+def curve(axis: Axes, steps: np.ndarray, mean: np.ndarray, error: np.ndarray, colour: str) -> None:
     """Draw a mean with a band of one standard error."""
     axis.fill_between(steps, mean - error, mean + error, color=colour, alpha=0.25, linewidth=0)
     axis.plot(steps, mean, color=colour, linewidth=1.5)
 
 
-def _bands(axis: Axes, run: Run, steps: np.ndarray) -> None:
+def mode_bands(axis: Axes, run: Run, steps: np.ndarray) -> None:
     """Colour the background by mode, each iteration's band ending at its number of steps."""
     starts = np.concatenate([[0.0], steps[:-1]])
     for start, end, row in zip(starts, steps, run.metrics, strict=True):

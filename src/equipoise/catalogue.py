@@ -1,0 +1,153 @@
+"""`equipoise tasks`: the table of all tasks, and one task's page with its picture."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import mujoco
+import numpy as np
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from equipoise.errors import UsageError
+from equipoise.physics import NativePhysics
+from equipoise.physics.native import load_model, mechanism_of
+from equipoise.tasks import TASKS, Task
+from equipoise.training.storage import write_atomically
+
+PARTS = r"(?<=\.)\s+(?=(?:Observation|Reward|Costs?|The episode ends|Source)\b)"
+"""Where a task's docstring goes on with another of its parts."""
+STILL_SIZE = 480
+"""Width and height of a still in pixels, Gymnasium's own."""
+
+
+def table_of_tasks() -> RenderableType:
+    """Lay out every task by suite: sizes, and for each cost its limit and the two scores that it lies between."""
+    parts: list[RenderableType] = []
+    for suite, tasks in itertools.groupby(TASKS.values(), key=lambda task: task.suite):
+        table = Table(title=suite, title_justify="left", title_style="bold", box=None, padding=(0, 1, 0, 0))
+        table.add_column("task", no_wrap=True)
+        for heading in ("obs", "act", "steps", "limit", "per\nstep", "cost\nonly", "uncon-\nstrained"):
+            table.add_column(heading, justify="right", no_wrap=True)
+        cautions = []
+        for task in tasks:
+            name = task.id + (" [yellow]![/]" if task.caution else "")
+            sizes = [str(task.observation_size), str(load_model(task).nu), str(task.horizon)]
+            costs = list(_costs(task))
+            if len(costs) == 1:
+                table.add_row(name, *sizes, *costs[0][1:])
+            else:
+                table.add_row(name, *sizes)
+                for cost, *numbers in costs:
+                    table.add_row(f"  {cost}", "", "", "", *numbers)
+            if task.caution:
+                cautions.append(Text(f"! {task.id}: {task.caution}", "yellow"))
+        parts += [table, *cautions, ""]
+    parts.append(
+        "Limits are on the mean over episodes of an episode's summed cost. Beside them, to compare with: what a policy "
+        "trained on the cost alone costs, and one trained on the reward alone (– where the limit is the suite's own). "
+        "A task's formulas: equipoise tasks ID"
+    )
+    return Group(*parts)
+
+
+def _costs(task: type[Task]) -> Iterator[tuple[str, str, str, str, str]]:
+    """Yield each cost's name, limit, limit per step, and its scores without reward and without limit, if measured."""
+    for k, (name, limit) in enumerate(zip(task.cost_names, task.limits(), strict=True)):
+        score = task.measured[k] if task.measured else None
+        scores = ("–", "–") if score is None else (f"{score.cost_only:.4g}", f"{score.unconstrained:.4g}")
+        yield name, f"{limit:.4g}", f"{limit / task.horizon:.4g}", *scores
+
+
+def page_of_task(task: type[Task]) -> RenderableType:
+    """Lay out what a task is: its formulas, sizes, limits and caution, and how to go on with it."""
+    model = load_model(task)
+    dt = mechanism_of(task, model).dt
+    sizes = Table.grid(padding=(0, 2))
+    sizes.add_column(style="bold")
+    sizes.add_column()
+    sizes.add_row("observation", f"{task.observation_size} numbers")
+    sizes.add_row("action", Text(f"{model.nu} numbers, {_ranges(model)}"))
+    sizes.add_row("episode", f"{task.horizon} steps of {dt:g} s, {task.horizon * dt:g} s in all")
+    for name, limit, per_step, cost_only, unconstrained in _costs(task):
+        sizes.add_row(f"limit on {name}", f"{limit} an episode, {per_step} a step")
+        sizes.add_row("", f"for the cost alone: {cost_only}; for the reward alone: {unconstrained}")
+    usage = Table.grid(padding=(0, 2))
+    usage.add_column(style="bold")
+    usage.add_column()
+    usage.add_row("train", f"equipoise train pcrpo {task.id}")
+    usage.add_row("Gymnasium", f'gymnasium.make("equipoise/{task.id}")')
+    usage.add_row("picture", f"equipoise tasks {task.id} --still picture.png")
+    parts: list[RenderableType] = [f"[bold]{task.id}[/] ({task.suite})"]
+    if task.caution:
+        parts.append(Text(f"Caution: {task.caution}", "yellow"))
+    parts += ["", *_formulas(task), "", sizes, "", usage]
+    return Group(*parts)
+
+
+def _formulas(task: type[Task]) -> Iterator[RenderableType]:
+    """Yield the docstring, a line for each of its parts; then those of the tasks that it says it differs from."""
+    for kind in task.__mro__:
+        if "id" not in vars(kind) or kind is Task:
+            continue
+        if kind is not task:
+            yield f"\n[bold]{kind.id}[/]"  # type: ignore[attr-defined]
+        for paragraph in re.split(r"\n\s*\n", (kind.__doc__ or "").strip()):
+            for part in re.split(PARTS, " ".join(paragraph.split())):
+                yield _marked(part)
+
+
+def _marked(part: str) -> RenderableType:
+    """Lay out a part of a docstring with its label, if it has one, in bold."""
+    label, colon, text = part.partition(": ")
+    if colon and len(label) < 20:
+        table = Table.grid(padding=(0, 2))
+        table.add_column(style="bold", width=17)
+        table.add_column()
+        table.add_row(label, Text(text))
+        return Padding(table, (0, 0, 0, 2))
+    return Padding(Text(part), (0, 0, 0, 2))  # as Text, since formulas have brackets, which Rich takes for markup
+
+
+def _ranges(model: mujoco.MjModel) -> str:
+    """Say between which bounds the actuators' controls are clamped."""
+    bounds = sorted({(float(low), float(high)) for low, high in model.actuator_ctrlrange})
+    return "each within " + " or ".join(f"[{low:g}, {high:g}]" for low, high in bounds)
+
+
+def draw_still(task: type[Task], path: Path) -> None:
+    """Write a picture of the task's start to `path`; `UsageError` where nothing can draw."""
+    from PIL import Image
+
+    from equipoise.rendering.camera import Camera
+
+    if path.suffix != ".png":
+        raise UsageError(f"still is {path}; allowed: a file ending in .png")
+    if not path.parent.is_dir():
+        raise UsageError(f"still is {path}, but there is no folder {path.parent}; make it first")
+    camera = Camera(task, STILL_SIZE, STILL_SIZE)
+    physics = NativePhysics(task, slots=1, threads=1)
+    physics.reset([0], [np.random.default_rng(0)])
+    content = io.BytesIO()
+    Image.fromarray(camera.picture(physics.state.qpos[0], physics.state.qvel[0])).save(content, format="PNG")
+    camera.close()
+    write_atomically(path, content.getvalue())
+
+
+def show(task: type[Task] | None, still: Path | None) -> None:
+    """Print the table, or the page of `task`; then write its picture to `still`, if it is to have one."""
+    if task is None:
+        if still is not None:
+            raise UsageError("--still needs a task, as in: equipoise tasks SafetyHopper-v4 --still hopper.png")
+        Console(highlight=False).print(table_of_tasks())
+        return
+    Console(highlight=False).print(page_of_task(task))
+    if still is not None:
+        draw_still(task, still)
+        print(f"written: {still}")

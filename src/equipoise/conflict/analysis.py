@@ -1,0 +1,199 @@
+"""The conflict of a run: what its metrics say, and what fresh episodes at its checkpoints add."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from equipoise.algorithms import CRPO, PCRPO
+from equipoise.algorithms.trust_region import MODES
+from equipoise.conflict.heldout import HeldOut, held_out
+from equipoise.conflict.history import History, history
+from equipoise.conflict.landscape import Landscape, landscape, plane_of, steps_in
+from equipoise.conflict.layers import layer_shares
+from equipoise.conflict.noise import METRICS, Angle, angle, slot_products
+from equipoise.conflict.slots import Seen, SlotGradients, see, slot_gradients
+from equipoise.errors import UsageError, unknown
+from equipoise.gradients.metric import Metric
+from equipoise.physics import Simulator
+from equipoise.policy import Actor
+from equipoise.problem import Estimate
+from equipoise.training.checkpoint import kept_iterations, load_checkpoint
+from equipoise.training.config import Environment, reopen_simulator
+from equipoise.training.rollout import collect, random_for
+from equipoise.training.run import Run, first_progress
+
+
+class AtCheckpoint(NamedTuple):
+    """The conflict at one of the checkpoints along a run."""
+
+    iteration: int
+    """Iterations done."""
+    estimate: Estimate
+    """Ĵ, of the fresh episodes."""
+    angles: dict[Metric, Angle]
+    """cos φ in every metric."""
+    multiplier: float
+    """The implied multiplier without the noise's bias, reward per cost."""
+
+
+class Around(NamedTuple):
+    """A closer look at one checkpoint."""
+
+    iteration: int
+    """Iterations done."""
+    estimate: Estimate
+    """Ĵ, of the fresh episodes."""
+    layers: dict[Metric, dict[str, float]]
+    """Each layer's part of the corrected cos φ."""
+    held_out: dict[str, HeldOut]
+    """The balance step of each metric, by its name, and the steps for `reward` and `safety` alone; per episode."""
+    landscape: Landscape
+    """Reward and cost around it."""
+    plans: dict[str, str]
+    """The mode that crpo and pcrpo would be in here."""
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """How reward and one cost conflict in a run."""
+
+    run: Run
+    """The run."""
+    cost: str
+    """The cost's name."""
+    limit: float
+    """b_k."""
+    history: History
+    """Every iteration, from metrics.csv."""
+    checkpoints: list[AtCheckpoint]
+    """Every checkpoint kept, oldest first."""
+    around: Around
+    """A closer look at one of them."""
+
+    @property
+    def number(self) -> int:
+        """The cost's place among the costs."""
+        return self.run.problem.cost_names.index(self.cost)
+
+
+def analyse(
+    run: Run,
+    iteration: int | None = None,
+    episodes: int = 40,
+    seed: int = 0,
+    grid: int = 7,
+    cost: str | None = None,
+    environment: Environment | None = None,
+    threads: int = 0,
+    watch: Callable[[str], None] = lambda said: None,
+) -> Conflict:
+    """Analyse the conflict of the reward and `cost` (the first if not given) in `run`; see `analyse_conflict`."""
+    names, kept = run.problem.cost_names, kept_iterations(run.path)
+    cost = names[0] if cost is None else cost
+    if cost not in names:
+        raise unknown("cost", cost, names)
+    if not kept or not run.metrics:
+        raise UsageError(f"{run.path} has no checkpoint: there is no policy whose gradients could be taken")
+    iteration = kept[-1] if iteration is None else iteration
+    if iteration not in kept:
+        raise UsageError(f"{run.path} has no checkpoint of iteration {iteration}; there: {', '.join(map(str, kept))}")
+    if episodes < 4:
+        raise UsageError(f"episodes is {episodes}; allowed: 4 or more")
+    if grid < 3 or grid % 2 == 0:
+        raise UsageError(f"grid is {grid}; allowed: an odd number, 3 or more")
+    number = names.index(cost)
+    simulator = reopen_simulator(dataclasses.replace(run.config, slots=episodes), threads, environment)
+    try:
+        along = []
+        for i in sorted(kept, key=lambda i: i != iteration):  # the chosen first, so that a mistake is told at once
+            watch(f"checkpoint of iteration {i}, of {kept[-1]}")
+            seen = _look(run, simulator, i, seed)
+            slots = slot_gradients(seen, run.config.algorithm.learner.trust_region.damping)
+            along.append(_at(run, i, seen, slots, number, seed))
+            if i == iteration:
+                _demand_an_angle(seen, cost, number, i)
+                chosen = seen, slots
+        watch(f"map of {grid} × {grid} policies around iteration {iteration}")
+        around = _around(run, simulator, iteration, *chosen, number, seed, grid)
+    finally:
+        simulator.close()
+    return Conflict(
+        run, cost, run.limits[number], history(run, cost), sorted(along, key=lambda at: at.iteration), around
+    )
+
+
+def _key(run: Run, iteration: int, seed: int, purpose: int) -> tuple[int, ...]:
+    """Keys of training have two numbers and those of an evaluation five: the noise here is neither's."""
+    return run.config.seed, iteration, seed, purpose
+
+
+def _look(run: Run, simulator: Simulator, iteration: int, seed: int) -> Seen:
+    """Roll out the policy of a checkpoint, and prepare the rollout as its update would."""
+    state = load_checkpoint(run.path, first_progress(run.config, run.problem), iteration).learner
+    actor = Actor(state.policy, state.observations)
+    rollout = collect(simulator, actor, run.problem.horizon, _key(run, iteration, seed, 0))
+    return see(state, rollout.batch, run.config.algorithm.learner)
+
+
+def _at(run: Run, iteration: int, seen: Seen, slots: SlotGradients, cost: int, seed: int) -> AtCheckpoint:
+    # A slot of training holds as many episodes as fit into its steps; a slot here holds one.
+    batch = run.config.steps_per_iteration // run.problem.horizon
+    angles = {
+        metric: angle(slot_products(slots, metric), cost, batch, random_for("resample", *_key(run, iteration, seed, 2)))
+        for metric in METRICS
+    }
+    multiplier = angles["fisher"].ratio * seen.unit[0] / seen.unit[1 + cost] if seen.unit[1 + cost] > 0 else np.nan
+    return AtCheckpoint(iteration, seen.estimate, angles, float(multiplier))
+
+
+def _demand_an_angle(seen: Seen, cost: str, number: int, iteration: int) -> None:
+    """Raise `UsageError` where reward or cost are 0 in every step, so that there is no gradient."""
+    for name, unit in (("reward", seen.unit[0]), (cost, seen.unit[1 + number])):
+        if not unit > 0:
+            raise UsageError(
+                f"{name} is 0 in every step of the {int(seen.estimate.episodes)} episodes at iteration {iteration}: it "
+                "has no gradient, and there is no angle; take another iteration, or more episodes"
+            )
+
+
+def _around(
+    run: Run, simulator: Simulator, iteration: int, seen: Seen, slots: SlotGradients, cost: int, seed: int, grid: int
+) -> Around:
+    """Look closely at one checkpoint."""
+    own = run.config.algorithm
+    crpo = own if isinstance(own, CRPO) else CRPO(learner=own.learner)
+    pcrpo = own if isinstance(own, PCRPO) else PCRPO(learner=own.learner)
+    plane = plane_of(seen, own.learner.trust_region, cost)
+    steps = steps_in(plane, seen, pcrpo, cost)
+    progress = jnp.asarray(min(iteration / run.config.iterations, 1.0))
+    return Around(
+        iteration=iteration,
+        estimate=seen.estimate,
+        layers={metric: layer_shares(slots, seen.state.policy, metric, cost) for metric in METRICS},
+        held_out=_held_out(pcrpo, seen, slots, cost, _key(run, iteration, seed, 3)),
+        landscape=landscape(simulator, plane, seen, steps, cost, grid, _key(run, iteration, seed, 1)),
+        plans={
+            name: MODES[int(handler.wish(seen.estimate, jnp.asarray(run.limits), progress).mode)]
+            for name, handler in (("crpo", crpo), ("pcrpo", pcrpo))
+        },
+    )
+
+
+def _held_out(pcrpo: PCRPO, seen: Seen, slots: SlotGradients, cost: int, key: tuple[int, ...]) -> dict[str, HeldOut]:
+    """Compute the steps from the same random halves of the slots, and say what they do to an episode."""
+    steps: dict[str, tuple[Metric, float]] = {metric: (metric, pcrpo.reward_weight) for metric in METRICS}
+    steps |= {"reward": ("fisher", 1.0), "safety": ("fisher", 0.0)}
+    outcomes = {}
+    for name, (metric, weight) in steps.items():
+        preference = np.zeros(len(seen.unit))
+        preference[[0, 1 + cost]] = weight, 1.0 - weight
+        region = pcrpo.learner.trust_region
+        found = held_out(slots, preference > 0, preference, region, metric, random_for("halves", *key))
+        outcomes[name] = HeldOut(found.promised * seen.unit, found.kept * seen.unit, found.harmed)
+    return outcomes

@@ -1,0 +1,86 @@
+"""Does a step help on episodes that it was not computed from? Each metric's step, from half of the slots."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from equipoise.algorithms.settings import TrustRegion
+from equipoise.algorithms.trust_region import _direction
+from equipoise.conflict.slots import SlotGradients
+from equipoise.gradients.metric import Metric
+from equipoise.numerics.krylov import NaturalGradients
+
+HALVES = 200
+"""Random halves of the slots; each is used both ways round."""
+
+
+class HeldOut(NamedTuple):
+    """What a step computed from half of the slots does to every objective on the other half, to first order."""
+
+    promised: Float[np.ndarray, " m"]
+    """Mean gain on the half that it was computed from; up is better."""
+    kept: Float[np.ndarray, " m"]
+    """Mean gain on the other half."""
+    harmed: Float[np.ndarray, " m"]
+    """Share of the halves in which the gain on the other half is below 0."""
+
+
+def held_out(
+    slots: SlotGradients,
+    wanted: Bool[np.ndarray, " m"],
+    preference: Float[np.ndarray, " m"],
+    config: TrustRegion,
+    metric: Metric,
+    random: np.random.Generator,
+) -> HeldOut:
+    """Compute the candidate's step of full length from random halves, and measure it on the others.
+
+    The Fisher matrix is that of all slots: it depends on states alone, and its noise is small beside the gradients'.
+    """
+    count = len(slots.gradients)
+    first = np.zeros((HALVES, count), bool)
+    for row in first:
+        row[random.permutation(count)[: count // 2]] = True
+    halves = np.concatenate([first, ~first])
+    gains = _gains(
+        jnp.asarray(slots.gradients, jnp.float32),
+        jnp.asarray(slots.directions, jnp.float32),
+        jnp.asarray(halves, jnp.float32),
+        jnp.asarray(wanted),
+        jnp.asarray(preference, jnp.float32),
+        config,
+        metric,
+    )
+    own, other = np.asarray(gains, float)
+    return HeldOut(own.mean(0), other.mean(0), (other < 0).mean(0))
+
+
+@partial(jax.jit, static_argnames="metric")
+def _gains(
+    gradients: Float[Array, "N m d"],
+    directions: Float[Array, "N m d"],
+    halves: Float[Array, "b N"],
+    wanted: Bool[Array, " m"],
+    preference: Float[Array, " m"],
+    config: TrustRegion,
+    metric: Metric,
+) -> tuple[Float[Array, "b m"], Float[Array, "b m"]]:
+    """Return dᵀgᵢ for d from each half, with gᵢ of the same half and with gᵢ of the rest."""
+
+    def gain(half: Float[Array, " N"]) -> tuple[Float[Array, " m"], Float[Array, " m"]]:
+        def mean(weights: Float[Array, " N"], vectors: Float[Array, "N m d"]) -> Float[Array, "m d"]:
+            return jnp.tensordot(weights, vectors, 1) / weights.sum()
+
+        g, u = mean(half, gradients), mean(half, directions)
+        progress = g @ u.T
+        natural = NaturalGradients(g, u, 0.5 * (progress + progress.T))
+        step = _direction(natural, wanted, preference, config, metric).coefficients @ u
+        return g @ step, mean(1 - half, gradients) @ step
+
+    return jax.lax.map(gain, halves, batch_size=20)

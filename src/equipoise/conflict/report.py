@@ -1,0 +1,124 @@
+"""The analysis for a reader: files in the run's folder, two tables on the terminal, and an answer in a sentence."""
+
+from __future__ import annotations
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from equipoise.conflict.analysis import AtCheckpoint, Conflict, analyse
+from equipoise.conflict.landscape import cos_on
+from equipoise.conflict.noise import Angle
+from equipoise.conflict.picture import paint
+from equipoise.conflict.table import encode
+from equipoise.training.config import Environment
+from equipoise.training.run import Run
+from equipoise.training.storage import write_atomically
+
+NEAR = 0.2
+"""A limit counts as near while Ĵ_k is within this share of it: twice the default band of pcrpo."""
+
+OPPOSED = -0.8
+"""An interval that ends below this and holds −1 says that reward and cost oppose each other."""
+
+
+def analyse_conflict(
+    run: Run,
+    iteration: int | None = None,
+    episodes: int = 40,
+    seed: int = 0,
+    grid: int = 7,
+    cost: str | None = None,
+    environment: Environment | None = None,
+    threads: int = 0,
+) -> Conflict:
+    """Analyse how reward and cost conflict in `run`, and write conflict.csv and conflict.png into its folder.
+
+    Args:
+        run: the run.
+        iteration: checkpoint to look at closely; by default the newest.
+        episodes: fresh episodes at every checkpoint, and at every point of the map.
+        seed: decides the episodes.
+        grid: points of the map in each direction, an odd number.
+        cost: the cost to analyse; by default the first.
+        environment: the user's own, to be given again where the task is a callable or a MODULE:ID.
+        threads: physics threads (0: all cores); results do not depend on it.
+
+    Raises:
+        UsageError: anything that is not allowed, a run without checkpoints, a cost that is always the same.
+    """
+    with Console(stderr=True).status("") as status:
+        conflict = analyse(run, iteration, episodes, seed, grid, cost, environment, threads, status.update)
+    write_atomically(run.path / "conflict.csv", encode(conflict).encode())
+    write_atomically(run.path / "conflict.png", paint(conflict))
+    return conflict
+
+
+def near_limit(conflict: Conflict, at: AtCheckpoint) -> bool:
+    """Whether the limit is near at a checkpoint."""
+    return abs(float(at.estimate.cost[conflict.number]) - conflict.limit) <= NEAR * conflict.limit
+
+
+def answer(conflict: Conflict) -> str:
+    """Say from the data whether cos φ goes to −1 as the limit binds."""
+    near = [at for at in conflict.checkpoints if near_limit(conflict, at)]
+    question = f"Does cos φ go to −1 as the limit on {conflict.cost} binds?"
+    if not near:
+        return (
+            f"{question} This run cannot tell: none of its {len(conflict.checkpoints)} checkpoints is near the limit "
+            f"of {conflict.limit:.4g}."
+        )
+    last = near[-1].angles["fisher"]
+    where = f"Near the limit at {len(near)} of {len(conflict.checkpoints)} checkpoints; at the last, iteration "
+    where += f"{near[-1].iteration}, "
+    if np.isnan(last.corrected):
+        return f"{question} Undecided. {where}a gradient cannot be told from noise (in the batch: {last.naive:+.2f})."
+    value = f"{_with_interval(last)} without the noise, {last.naive:+.2f} with it"
+    if last.low <= -1:
+        verdict = "Yes, within the noise" if last.high < OPPOSED else "Undecided: too noisy to tell"
+    elif last.high < 0:
+        verdict = f"In part: {-last.corrected:.0%} of the way from orthogonal to opposed"
+    else:
+        verdict = "No: no conflict can be told from noise"
+    return f"{question} {verdict}. {where}it is {value}."
+
+
+def show(conflict: Conflict) -> None:
+    """Print the checkpoints, the held-out harm and the answer."""
+    console = Console()
+    along = Table(title=f"cos φ in the Fisher metric, reward against {conflict.cost} (limit {conflict.limit:.4g})")
+    for name in ("iteration", conflict.cost, "in a batch", "without the noise", "signal r/c", "λ"):
+        along.add_column(name, justify="right")
+    for at in conflict.checkpoints:
+        angle = at.angles["fisher"]
+        along.add_row(
+            f"{at.iteration}{' *' if near_limit(conflict, at) else ''}",
+            f"{at.estimate.cost[conflict.number]:.4g}",
+            f"{angle.naive:+.2f} ±{angle.scatter:.2f}",
+            _with_interval(angle),
+            f"{angle.signal_reward:.0%}/{angle.signal_cost:.0%}",
+            f"{at.multiplier:.3g}" if np.isfinite(at.multiplier) else "",
+        )
+    console.print(along)
+    print("* near the limit")
+    around = conflict.around
+    harm = Table(title=f"first-order gain on held-out episodes, iteration {around.iteration}")
+    for name in ("step", "reward", "harmed", f"−{conflict.cost}", "harmed"):
+        harm.add_column(name, justify="left" if name == "step" else "right")
+    for name, found in around.held_out.items():
+        cells = [(f"{found.kept[i]:+.3g}", f"{found.harmed[i]:.0%}") for i in (0, 1 + conflict.number)]
+        harm.add_row(_step_label(name), *cells[0], *cells[1])
+    console.print(harm)
+    cos, error = cos_on(around.landscape)
+    print(f"On the map around iteration {around.iteration}, of undiscounted episodes: cos φ {cos:+.2f} ± {error:.2f}.")
+    print(answer(conflict))
+
+
+def _with_interval(angle: Angle) -> str:
+    if np.isnan(angle.corrected):
+        return "lost in it"
+    return f"{angle.corrected:+.2f} [{angle.low:+.2f}, {angle.high:+.2f}]"
+
+
+def _step_label(name: str) -> str:
+    return f"{name} alone" if name in ("reward", "safety") else f"balance, {name}"

@@ -1,0 +1,105 @@
+"""Films a run's policy: the robot, and under it reward and costs so far, as an mp4 file in real time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+from equipoise.errors import UsageError
+from equipoise.films.overlay import Panel
+from equipoise.films.play import Episode, play
+from equipoise.films.stage import Stage, open_stage
+from equipoise.films.video import encode
+from equipoise.training.config import Environment
+from equipoise.training.run import Run
+from equipoise.training.storage import write_atomically
+
+MOST_FPS = 50
+"""Pictures a second at most: of a task with shorter steps, only every second, third, … is shown."""
+LEAST_WIDTH = 480
+"""A film is at least this wide, so that its text has room."""
+
+
+def film(
+    run: Run,
+    out: str | Path | None = None,
+    episodes: int = 1,
+    seed: int = 0,
+    deterministic: bool = False,
+    size: tuple[int, int] = (640, 480),
+    environment: Environment | None = None,
+    watch: Callable[[Episode], None] | None = None,
+) -> Path:
+    """Film the newest policy of `run` and return the film's path; `UsageError` where that cannot be done.
+
+    Args:
+        run: the run.
+        out: the film, a file ending in `.mp4`; by default `film.mp4` in the run's folder.
+        episodes: how many to film, one after the other.
+        seed: decides the episodes.
+        deterministic: whether to take mean actions, instead of drawing them from the policy as in training.
+        size: width and height of the picture above the panel; the user's own environment has its own size.
+        environment: to be given again where the task is a callable or a MODULE:ID.
+        watch: called after every step.
+    """
+    path = Path(out) if out is not None else run.path / "film.mp4"
+    if path.suffix != ".mp4":
+        raise UsageError(f"out is {path}; allowed: a file ending in .mp4")
+    if not path.parent.is_dir():
+        raise UsageError(f"out is {path}, but there is no folder {path.parent}; make it first")
+    if episodes < 1:
+        raise UsageError(f"episodes is {episodes}; allowed: 1 or more")
+    if seed < 0:
+        raise UsageError(f"seed is {seed}; allowed: 0 or more")
+    if not all(side % 2 == 0 and 64 <= side <= 4096 for side in size):
+        raise UsageError(f"size is {size[0]} {size[1]}; allowed: even numbers from 64 to 4096")
+    stage = open_stage(run, size, environment)
+    stride = max(1, math.ceil(1 / (stage.dt * MOST_FPS) - 1e-9))
+    fps = 1 / (stage.dt * stride)
+    kind = "deterministic" if deterministic else "stochastic"
+    title = f"{run.config.algorithm_name.upper()} on {run.problem.id}, {kind} policy"
+
+    def played() -> Iterator[Episode]:
+        for episode in play(run, stage.simulator, episodes, seed, deterministic):
+            if watch is not None:
+                watch(episode)
+            yield episode
+
+    try:
+        frames = _frames(run, stage, played(), title, stride, last=round(fps))
+        write_atomically(path, encode(frames, fps))
+    finally:
+        stage.close()
+    return path
+
+
+def _frames(
+    run: Run, stage: Stage, played: Iterator[Episode], title: str, stride: int, last: int
+) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+    """Yield the film's frames: one every `stride` steps, and an episode's last one `last` times."""
+    panel: Panel | None = None
+    for episode in played:
+        if episode.steps % stride and not episode.end:
+            continue
+        picture = stage.picture()
+        if panel is None:
+            width = max(LEAST_WIDTH, picture.shape[1] + picture.shape[1] % 2)
+            panel = Panel(title, run.problem.cost_names, run.limits, run.problem.horizon, stage.dt, width)
+        frame = above(picture, panel.draw(episode))
+        for _ in range(last if episode.end else 1):
+            yield frame
+
+
+def above(
+    picture: UInt8[np.ndarray, "h w 3"], panel: UInt8[np.ndarray, "p_h p_w 3"]
+) -> UInt8[np.ndarray, "both_h p_w 3"]:
+    """Put `picture` in the middle above `panel`, with black to its sides and, for an even height, above it."""
+    height, width, _ = picture.shape
+    stage = np.zeros((height + height % 2, panel.shape[1], 3), np.uint8)
+    left = (panel.shape[1] - width) // 2
+    stage[height % 2 :, left : left + width] = picture
+    return np.concatenate([stage, panel])

@@ -1,0 +1,59 @@
+"""A run's policy in action, one step after the other."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from equipoise.physics import Simulator
+from equipoise.training.rollout import random_for
+from equipoise.training.run import Run
+
+
+@dataclass
+class Episode:
+    """An episode as far as it has come: what it earned and cost after 0, 1, 2, … steps (undiscounted sums)."""
+
+    number: int
+    """1 for the first."""
+    costs: list[np.ndarray]
+    """Costs so far, one entry a constraint."""
+    returns: list[float] = field(default_factory=lambda: [0.0])
+    """Reward so far."""
+    end: str = ""
+    """How it ended: `terminated`, `truncated` or `diverged`; empty while it goes on."""
+
+    @property
+    def steps(self) -> int:
+        """Steps taken."""
+        return len(self.returns) - 1
+
+
+def play(run: Run, simulator: Simulator, episodes: int | None, seed: int, deterministic: bool) -> Iterator[Episode]:
+    """Let the newest policy of `run` act in `simulator`'s only slot; yield the episode at its start and every step.
+
+    `episodes` is their number, None for no end. The same seed gives the same episodes.
+    """
+    for number in itertools.count(1) if episodes is None else range(1, episodes + 1):
+        key = (run.config.seed, run.progress.iteration, seed, number)
+        starts, noise = random_for("film reset", *key), random_for("film action", *key)
+        observation = simulator.reset([0], [starts])
+        episode = Episode(number, [np.zeros(len(run.problem.cost_names))])
+        yield episode
+        while not episode.end:
+            action = run.policy(observation) if deterministic else run.policy.sample(observation, noise)
+            step = simulator.step(action)
+            if step.diverged[0]:
+                episode.end = "diverged"  # that step's numbers mean nothing
+            else:
+                episode.returns.append(episode.returns[-1] + float(step.reward[0]))
+                episode.costs.append(episode.costs[-1] + step.cost[0])
+                if step.terminated[0]:
+                    episode.end = "terminated"
+                elif step.truncated[0] or episode.steps >= run.problem.horizon:
+                    episode.end = "truncated"
+            observation = step.observation
+            yield episode

@@ -1,0 +1,71 @@
+"""What a film is taken of: one slot of the run's task, or one of the user's own environment, and its pictures."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import UInt8
+
+from equipoise.environments.foreign import ForeignEnvironments
+from equipoise.errors import UsageError
+from equipoise.physics import NativePhysics, Simulator
+from equipoise.rendering.camera import Camera
+from equipoise.training.config import Environment, reopen_simulator
+from equipoise.training.run import Run
+
+USUAL_FPS = 30
+"""Pictures a second of an environment that does not say how many it gives: Gymnasium's own assumption."""
+
+
+class Stage(NamedTuple):
+    """A simulator of one slot, and how it looks."""
+
+    simulator: Simulator
+    """Where the policy acts."""
+    picture: Callable[[], UInt8[np.ndarray, "h w 3"]]
+    """Takes a picture of the slot."""
+    dt: float
+    """Seconds of one step."""
+    close: Callable[[], None]
+    """Releases both."""
+
+
+def open_stage(run: Run, size: tuple[int, int], environment: Environment | None) -> Stage:
+    """Set up what `run` was trained on; `UsageError` where it cannot be drawn. Only our own tasks have a `size`."""
+    config = dataclasses.replace(run.config, slots=1)
+    simulator = reopen_simulator(config, 1, environment, render_mode="rgb_array")
+    if isinstance(simulator, NativePhysics):
+        return _native_stage(simulator, size)
+    assert isinstance(simulator, ForeignEnvironments)
+    env = simulator.envs[0]
+    if env.render_mode != "rgb_array":
+        simulator.close()
+        raise UsageError(
+            f"{run.problem.id} cannot be filmed: its render_mode is {env.render_mode}; make it with "
+            "render_mode='rgb_array'"
+        )
+
+    def picture() -> UInt8[np.ndarray, "h w 3"]:
+        frame = np.asarray(env.render())
+        if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
+            raise UsageError(
+                f"{run.problem.id} draws an array of shape {frame.shape} and type {frame.dtype}; allowed: height × "
+                "width × 3, uint8"
+            )
+        return frame
+
+    return Stage(simulator, picture, 1 / (env.metadata.get("render_fps") or USUAL_FPS), simulator.close)
+
+
+def _native_stage(physics: NativePhysics, size: tuple[int, int]) -> Stage:
+    """Set up one of our own tasks."""
+    camera = Camera(type(physics.task), *size)
+
+    def picture() -> UInt8[np.ndarray, "h w 3"]:
+        state = physics.state
+        return camera.picture(state.qpos[0], state.qvel[0])
+
+    return Stage(physics, picture, physics.task.dt, camera.close)

@@ -1,0 +1,84 @@
+"""Shows a run's policy live: in MuJoCo's viewer, or in the window of the user's own environment."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import mujoco
+
+from equipoise.environments.foreign import ForeignEnvironments
+from equipoise.errors import UsageError
+from equipoise.films.play import Episode, play
+from equipoise.physics import NativePhysics
+from equipoise.rendering.backend import require_display
+from equipoise.rendering.camera import Scene
+from equipoise.training.config import Environment, reopen_simulator
+from equipoise.training.run import Run
+
+
+def watch(run: Run, seed: int = 0, deterministic: bool = False, environment: Environment | None = None) -> None:
+    """Show the newest policy of `run`, episode after episode in real time, until its window is closed.
+
+    `UsageError` where there is no display. The options are those of `film`.
+    """
+    require_display()
+    simulator = reopen_simulator(dataclasses.replace(run.config, slots=1), 1, environment, render_mode="human")
+    episodes = play(run, simulator, None, seed, deterministic)
+    if isinstance(simulator, NativePhysics):
+        _in_viewer(run, simulator, episodes)
+        return
+    assert isinstance(simulator, ForeignEnvironments)
+    env = simulator.envs[0]
+    if env.render_mode != "human":
+        raise UsageError(
+            f"{run.problem.id} cannot be watched: its render_mode is {env.render_mode}; make it with "
+            "render_mode='human'"
+        )
+    with contextlib.closing(simulator):
+        for _ in _in_real_time(episodes, 1 / (env.metadata.get("render_fps") or 30)):
+            pass  # it draws itself
+
+
+def _in_viewer(run: Run, physics: NativePhysics, episodes: Iterator[Episode]) -> None:
+    """Play in MuJoCo's viewer."""
+    from mujoco import viewer as mujoco_viewer
+
+    scene = Scene(type(physics.task))
+    try:
+        viewer: Any = mujoco_viewer.launch_passive(scene.model, scene.data, show_left_ui=False, show_right_ui=False)
+    except RuntimeError:  # only on macOS, where a window belongs to the main thread
+        raise UsageError("MuJoCo's viewer needs its own Python here: mjpython -m equipoise watch RUN") from None
+    with viewer:
+        with viewer.lock():
+            scene.follow(viewer.cam)
+        for episode in _in_real_time(episodes, physics.task.dt):
+            if not viewer.is_running():
+                return
+            state = physics.state
+            with viewer.lock():
+                scene.show(state.qpos[0], state.qvel[0])
+                viewer.set_texts((None, mujoco.mjtGridPos.mjGRID_TOPLEFT, *_texts(run, episode, physics.task.dt)))
+            viewer.sync()
+
+
+def _in_real_time(episodes: Iterator[Episode], dt: float) -> Iterator[Episode]:
+    """Yield every step not earlier than `dt` seconds after the last one."""
+    due = time.monotonic()
+    for episode in episodes:
+        time.sleep(max(0.0, due - time.monotonic()))
+        due = max(due, time.monotonic() - dt) + dt
+        yield episode
+
+
+def _texts(run: Run, episode: Episode, dt: float) -> tuple[str, str]:
+    """Return the viewer's text: names, and reward and costs so far."""
+    names = ["episode", "reward"]
+    values = [f"{episode.number}, {episode.steps * dt:.1f} s", f"{episode.returns[-1]:.4g}"]
+    for name, cost, limit in zip(run.problem.cost_names, episode.costs[-1], run.limits, strict=True):
+        names.append(name)
+        values.append(f"{cost:.4g} of {limit:.4g}, {'within' if cost <= limit else 'over'} the limit")
+    return "\n".join(names), "\n".join(values)

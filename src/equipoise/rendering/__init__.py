@@ -1,0 +1,1 @@
+"""Pictures of simulated robots: what can draw here, and the camera that follows a robot."""

@@ -1,0 +1,106 @@
+"""The camera that follows a task's robot, for pictures and for a window."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import mujoco
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from equipoise.physics.native import load_model
+from equipoise.rendering.backend import choose_backend, require_display
+from equipoise.tasks import Task
+
+SHADOW_RESOLUTION = 1024
+"""A quarter of MuJoCo's own along each side: without a GPU a picture then takes half the time."""
+
+
+class Scene:
+    """A task's model in a state that somebody else has simulated, to be looked at."""
+
+    def __init__(self, task: type[Task]) -> None:
+        self.model = load_model(task)
+        """The model, by itself: whoever draws it may change how it looks."""
+        self.data = mujoco.MjData(self.model)
+        """The state that is seen."""
+        self.tracking: int = mujoco.mj_name2id(self.model, mujoco.mjtObj.mjOBJ_CAMERA, "track")
+        """The model's own camera, which follows the robot; −1 where there is none, since the robot stays in place."""
+        if self.tracking >= 0:
+            self._extend_floor()
+
+    def _extend_floor(self) -> None:
+        """Let the floor go on for ever: in pictures Gymnasium's end after 20 to 40 m, where fast robots run on in the air."""
+        for floor in np.flatnonzero(self.model.geom_type == mujoco.mjtGeom.mjGEOM_PLANE):
+            size = self.model.geom_size[floor, :2]
+            # A texture is repeated so and so often in two metres of an endless plane, but in all of any other.
+            self.model.mat_texrepeat[self.model.geom_matid[floor]] /= size
+            size[:] = 0.0
+
+    def show(self, qpos: Float[np.ndarray, " nq"], qvel: Float[np.ndarray, " nv"]) -> None:
+        """Put the scene into a state."""
+        self.data.qpos[:], self.data.qvel[:] = qpos, qvel
+        mujoco.mj_forward(self.model, self.data)
+
+    def follow(self, camera: Any) -> None:
+        """Make a free `camera`, which a user can turn, follow the robot as the model's own does."""
+        if self.tracking >= 0:
+            camera.type = mujoco.mjtCamera.mjCAMERA_TRACKING
+            camera.trackbodyid = self.model.cam_bodyid[self.tracking]
+            camera.distance, camera.azimuth, camera.elevation = 4.0, 90.0, -10.0
+
+
+class Camera:
+    """Takes pictures of a task's robot, `width` × `height`; `UsageError` where nothing can draw."""
+
+    def __init__(self, task: type[Task], width: int, height: int) -> None:
+        choose_backend()
+        # Only now: it needs MUJOCO_GL, and brings the libraries that draw.
+        from gymnasium.envs.mujoco.mujoco_rendering import OffScreenViewer
+
+        self._scene = Scene(task)
+        look = self._scene.model.vis
+        look.global_.offwidth, look.global_.offheight = width, height
+        look.quality.shadowsize = SHADOW_RESOLUTION
+        self._viewer: Any = OffScreenViewer(self._scene.model, self._scene.data, width, height)
+        if self._scene.tracking >= 0:
+            self._viewer.cam.type = mujoco.mjtCamera.mjCAMERA_FIXED
+            self._viewer.cam.fixedcamid = self._scene.tracking
+
+    def picture(self, qpos: Float[np.ndarray, " nq"], qvel: Float[np.ndarray, " nv"]) -> UInt8[np.ndarray, "h w 3"]:
+        """Return what is seen in a state."""
+        self._scene.show(qpos, qvel)
+        viewer = self._viewer
+        viewer.make_context_current()  # another camera's may be
+        # An endless floor is laid out around the place where the camera was last: without this, in the picture before.
+        mujoco.mjv_updateCamera(self._scene.model, self._scene.data, viewer.cam, viewer.scn)
+        return viewer.render("rgb_array").copy()
+
+    def close(self) -> None:
+        """Release what draws, in its own context: freed in another's, it would take that one's textures along."""
+        if self._viewer is not None:
+            self._viewer.make_context_current()
+            self._viewer.con.free()
+            self._viewer.free()
+            self._viewer = None
+
+
+class Window:
+    """Shows a task's robot in a window; `UsageError` where there is no display."""
+
+    def __init__(self, task: type[Task], width: int, height: int) -> None:
+        require_display()
+        from gymnasium.envs.mujoco.mujoco_rendering import WindowViewer
+
+        self._scene = Scene(task)
+        self._viewer: Any = WindowViewer(self._scene.model, self._scene.data, width, height)
+        self._scene.follow(self._viewer.cam)
+
+    def show(self, qpos: Float[np.ndarray, " nq"], qvel: Float[np.ndarray, " nv"]) -> None:
+        """Show a state."""
+        self._scene.show(qpos, qvel)
+        self._viewer.render()
+
+    def close(self) -> None:
+        """Close the window."""
+        self._viewer.free()

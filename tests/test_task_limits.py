@@ -1,0 +1,134 @@
+"""Every task's default limit can be met and can be violated: a policy is known that does, for each constraint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from controllers import Source, controllers
+from equipoise.physics import NativePhysics
+from equipoise.tasks import TASKS
+
+EPISODES = 2
+every_task = pytest.mark.parametrize("task_id", TASKS)
+
+
+def idle(physics: NativePhysics) -> Source:
+    """Do nothing."""
+    return lambda seen: np.zeros((len(seen), physics.model.nu))
+
+
+def thrash(physics: NativePhysics) -> Source:
+    """Every motor at three times its full force, forwards or backwards at random in every step."""
+    random, (low, high) = np.random.default_rng(0), physics.model.actuator_ctrlrange.T
+    return lambda seen: 3 * np.where(random.random((len(seen), len(low))) < 0.5, low, high)
+
+
+def flail(physics: NativePhysics) -> Source:
+    """Uniformly random actions."""
+    random, (low, high) = np.random.default_rng(0), physics.model.actuator_ctrlrange.T
+    return lambda seen: random.uniform(low, high, (len(seen), len(low)))
+
+
+def trained(name: str) -> Callable[[NativePhysics], Source]:
+    """Follow a recorded policy's mean."""
+    return lambda physics: controllers()[name]
+
+
+STAND = {"Hopper": trained("hopper-stand"), "Humanoid": trained("humanoid-run")}
+RUN = {
+    "Ant": trained("ant-run"),
+    "HalfCheetah": trained("half_cheetah-run"),
+    "Hopper": trained("hopper-run"),
+    "Humanoid": trained("humanoid-run"),
+    "Swimmer": trained("swimmer-swim"),
+    "Walker2d": trained("walker2d-run"),
+}
+VELOCITY = {f"Safety{robot}Velocity-v{v}": run for robot, run in RUN.items() for v in (0, 1)}
+
+MEETS = {
+    "SafetyAnt-v4": idle,
+    "SafetyHalfCheetah-v4": trained("half_cheetah-level"),
+    **{f"Safety{robot}{end}-v4": stand for robot, stand in STAND.items() for end in ("", "Split")},
+    "SafetyHumanoidStandup-v4": idle,
+    "SafetyHumanoidStandupSplit-v4": idle,
+    "SafetyPusher-v4": idle,
+    "SafetyPusher-v5": idle,
+    "SafetyReacher-v4": idle,
+    "SafetyWalker2d-v4": idle,
+    **dict.fromkeys(VELOCITY, idle),
+    "SafetySwimmerVelocity-v0": trained("swimmer-brake"),  # it starts above this threshold, and idle it drifts on
+}
+"""By task: a policy that keeps all its limits at once."""
+
+VIOLATES = {**{task_id: thrash for task_id in TASKS if task_id not in VELOCITY}, **VELOCITY}
+"""By task: a policy that breaks all its limits at once."""
+
+
+def costs_so_far(task_id: str, make: Callable[[NativePhysics], Source]):
+    """The mean costs of some episodes after each step. They never fall, since costs are ≥ 0."""
+    physics = NativePhysics(TASKS[task_id], EPISODES, threads=1)
+    act, total, running = make(physics), np.zeros((EPISODES, len(TASKS[task_id].cost_names))), np.ones(EPISODES, bool)
+    seen = physics.reset(range(EPISODES), [np.random.default_rng(i) for i in range(EPISODES)])
+    for _ in range(TASKS[task_id].horizon):
+        step = physics.step(act(seen))
+        assert not step.diverged.any() and (step.cost >= 0).all()
+        total[running] += step.cost[running]
+        running &= ~step.terminated
+        seen = step.observation
+        yield total.mean(axis=0)
+        if not running.any():
+            break
+
+
+@every_task
+def test_a_policy_is_known_that_keeps_every_limit(task_id):
+    *_, costs = costs_so_far(task_id, MEETS[task_id])
+    assert (costs <= TASKS[task_id].limits()).all(), costs
+
+
+@every_task
+def test_a_policy_is_known_that_breaks_every_limit(task_id):
+    limits = TASKS[task_id].limits()
+    for costs in costs_so_far(task_id, VIOLATES[task_id]):
+        if (costs > limits).all():
+            return
+    pytest.fail(f"costs of {costs} in an episode, limits of {limits}")
+
+
+TRAINED_FOR = {
+    "ant-run": "SafetyAntVelocity-v1",
+    "half_cheetah-run": "SafetyHalfCheetahVelocity-v1",
+    "hopper-run": "SafetyHopperVelocity-v1",
+    "humanoid-run": "SafetyHumanoidVelocity-v1",
+    "humanoidstandup-rise": "SafetyHumanoidStandup-v4",
+    "pusher-push": "SafetyPusher-v5",
+    "reacher-reach": "SafetyReacher-v4",
+    "swimmer-swim": "SafetySwimmerVelocity-v1",
+    "walker2d-run": "SafetyWalker2dVelocity-v1",
+}
+
+
+def reward_of(task_id: str, make: Callable[[NativePhysics], Source], steps: int = 200) -> float:
+    """The reward of an episode's first steps."""
+    physics = NativePhysics(TASKS[task_id], 1, threads=1)
+    act, seen, total = make(physics), physics.reset([0], [np.random.default_rng(0)]), 0.0
+    for _ in range(steps):
+        step = physics.step(act(seen))
+        seen, total = step.observation, total + step.reward[0]
+        if step.terminated[0]:
+            break
+    return total
+
+
+@pytest.mark.parametrize("name", TRAINED_FOR)
+def test_recorded_policies_get_further_than_untrained_ones(name):
+    task_id = TRAINED_FOR[name]
+    assert reward_of(task_id, trained(name)) > max(reward_of(task_id, source) for source in (idle, thrash, flail))
+
+
+def test_every_recorded_policy_has_its_use():
+    held = {*TRAINED_FOR, "half_cheetah-level", "hopper-stand", "swimmer-brake"}
+    assert held == set(controllers())
