@@ -156,28 +156,21 @@ def rows_of(job: Job, path: Path) -> Iterator[dict[str, object]]:
 
 
 def bias(folder: Path, rounds: int = 50) -> Iterator[dict[str, object]]:
-    """Compare Ĵ_c, as an iteration estimates it, with fresh episodes, 1 000 each; and with other ways to count.
-
-    `finished`: the mean over all episodes finished in an iteration of 5 000 steps in 5 slots.
-    """
+    """Compare Ĵ_c, as an iteration estimates it, with the mean of fresh episodes, 1 000 each."""
     for name in (
         "SafetyHopperVelocity-v1-crpo-0",
         "SafetyHalfCheetahVelocity-v1-crpo-0",
         "SafetyWalker2dVelocity-v1-trpo-0",
     ):
         run = Run.load(folder / ("trpo" if "trpo" in name else "safe") / name)
-        task, horizon = TASKS[run.config.task], run.problem.horizon
-        physics = NativePhysics(task, run.config.slots, threads=1)
+        horizon = run.problem.horizon
+        physics = NativePhysics(TASKS[run.config.task], run.config.slots, threads=1)
 
-        def sample(
-            steps: int, purpose: int, run: Run = run, physics: NativePhysics = physics
-        ) -> list[np.ndarray]:
-            return [
-                collect(physics, run.policy, steps, (run.config.seed, run.progress.iteration, 7, purpose, i)).costs[:, 0]
-                for i in range(rounds)
-            ]
+        def sample(purpose: int, run: Run = run, physics: NativePhysics = physics) -> list[np.ndarray]:
+            key = (run.config.seed, run.progress.iteration, 7, purpose)  # longer than any key of training
+            return [collect(physics, run.policy, horizon, (*key, i)).costs[:, 0] for i in range(rounds)]
 
-        estimates, fresh = sample(horizon, 1), np.concatenate(sample(horizon, 2))
+        estimates, fresh = sample(1), np.concatenate(sample(2))
         means = np.array([e.mean() for e in estimates])
         yield {
             "task": run.config.task,

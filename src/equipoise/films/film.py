@@ -85,7 +85,8 @@ def _frames(
     for episode in played:
         if episode.steps % stride and not episode.end:
             continue
-        picture = stage.picture()
+        if episode.end != "diverged":  # then there is nothing to be seen: the picture before stays
+            picture = stage.picture()
         if panel is None:
             width = max(LEAST_WIDTH, picture.shape[1] + picture.shape[1] % 2)
             panel = Panel(title, run.problem.cost_names, run.limits, run.problem.horizon, stage.dt, width)

@@ -58,6 +58,8 @@ def _in_viewer(run: Run, physics: NativePhysics, episodes: Iterator[Episode]) ->
         for episode in _in_real_time(episodes, physics.task.dt):
             if not viewer.is_running():
                 return
+            if episode.end == "diverged":
+                continue  # there is nothing to be seen
             state = physics.state
             with viewer.lock():
                 scene.show(state.qpos[0], state.qvel[0])

@@ -141,14 +141,15 @@ class NativePhysics:
             diverged |= self._warnings.any(-1)
         if len(failed):
             diverged[failed] = True
-        return Transition(
-            observation=self.task.observation(after),
-            reward=self.task.reward(before, action, after),
-            cost=self.task.cost(before, action, after),
-            terminated=self.task.terminated(after) & ~diverged,
-            truncated=np.zeros(self.slots, bool),
-            diverged=diverged,
-        )
+        with np.errstate(over="ignore", invalid="ignore"):  # what diverged may overflow, and means nothing
+            return Transition(
+                observation=self.task.observation(after),
+                reward=self.task.reward(before, action, after),
+                cost=self.task.cost(before, action, after),
+                terminated=self.task.terminated(after) & ~diverged,
+                truncated=np.zeros(self.slots, bool),
+                diverged=diverged,
+            )
 
     def _compute_body_forces(self) -> None:
         """Fill `cfrc_ext` as after `mj_rnePostConstraint`, which `mj_step` leaves out."""

@@ -30,7 +30,7 @@ class Scene:
             self._extend_floor()
 
     def _extend_floor(self) -> None:
-        """Let the floor go on for ever: in pictures Gymnasium's end after 20 to 40 m, where fast robots run on in the air."""
+        """Let the floor go on for ever: in pictures it ends after 20 to 40 m, and a fast robot runs on in the air."""
         for floor in np.flatnonzero(self.model.geom_type == mujoco.mjtGeom.mjGEOM_PLANE):
             size = self.model.geom_size[floor, :2]
             # A texture is repeated so and so often in two metres of an endless plane, but in all of any other.

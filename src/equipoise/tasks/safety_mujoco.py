@@ -163,7 +163,7 @@ class SafetyHumanoidStandup(Humanoid, Task):
     suite = SUITE
     model: ClassVar[str] = "humanoidstandup.xml"
     fields: ClassVar[tuple[str, ...]] = ("cinert", "cvel", "qfrc_actuator", "cfrc_ext")
-    measured: ClassVar[tuple[MeasuredLimit, ...]] = (MeasuredLimit(cost_only=1.0, unconstrained=2.0),)
+    measured: ClassVar[tuple[MeasuredLimit, ...]] = (MeasuredLimit(cost_only=45.7, unconstrained=280.0),)
 
     def reward(self, before: State, action: Float[Array, "... act"], after: State) -> Float[Array, ...]:
         """Return z over the model's time step."""
@@ -187,7 +187,10 @@ class SafetyHumanoidStandupSplit(SafetyHumanoidStandup):
 
     id = "SafetyHumanoidStandupSplit-v4"
     cost_names = ("control", "impact")
-    measured = (MeasuredLimit(cost_only=1.0, unconstrained=2.0), MeasuredLimit(cost_only=1.0, unconstrained=2.0))
+    measured = (
+        MeasuredLimit(cost_only=15.96, unconstrained=118.4),
+        MeasuredLimit(cost_only=29.76, unconstrained=161.6),
+    )
 
     def cost(self, before: State, action: Float[Array, "... act"], after: State) -> Float[Array, "... K"]:
         """Return 0.1·‖a‖² and the impact."""
