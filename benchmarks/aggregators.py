@@ -3,10 +3,12 @@
     python benchmarks/aggregators.py [--rounds 7] [--objectives 2 3 10] [--hidden 88 990]
 
 For a policy of 17 observations, 6 actions and two hidden layers (88 units each: d ≈ 10⁴ parameters, 990: d ≈ 10⁶) and
-20 000 samples, one product of the Fisher matrix with one vector is timed, in turn with every aggregator on m gradients:
-`weights` is the aggregator alone, from the Gram matrix; `all` adds the Gram matrix and the direction, that is
-everything `aggregate` computes. A policy step takes 10·m such products. Shares are medians of a round's ratios, so that
-a noisy machine disturbs both sides. Memory is what the compiled function holds beside its arguments and results.
+20 000 samples, one product of the Fisher matrix with one vector is timed (with the forward pass that it needs), in turn
+with every aggregator on m gradients. `weights` is the aggregator alone, from the Gram matrix. `all` adds the Gram
+matrix and the direction: everything `aggregate` computes. A policy step takes 10·m such products. Times are of the
+processor, all threads together: on a busy machine a long call waits more often than a short one, which no ratio of
+waiting times would show. Shares are medians of a round's ratios. Memory is what the compiled function holds beside its
+arguments and results; the table has that of `all`.
 Prints a table, and one JSON object a line for machines to read.
 """
 
@@ -41,12 +43,12 @@ class Timed:
         self()
 
     def __call__(self) -> float:
-        """Return the seconds of one call: the mean of as many as fit into 20 ms."""
-        calls, started = 0, time.perf_counter()
-        while calls == 0 or time.perf_counter() - started < 0.02:
+        """Return the processor seconds of one call: the mean of as many as fit into 20 ms."""
+        calls, started = 0, time.process_time()
+        while calls == 0 or time.process_time() - started < 0.02:
             jax.block_until_ready(self.compiled(*self.arguments))
             calls += 1
-        return (time.perf_counter() - started) / calls
+        return (time.process_time() - started) / calls
 
     @property
     def memory(self) -> int:
@@ -122,7 +124,7 @@ def table_of(rows: list[dict[str, Any]]) -> Table:
             str(first["m"]),
             first["aggregator"],
             *(cell for row in (first, second) for cell in (f"{1e6 * row['seconds']:,.0f}", share(row))),
-            f"{first['bytes'] / 2**10:,.0f}",
+            f"{second['bytes'] / 2**10:,.0f}",
         )
     return table
 

@@ -163,12 +163,11 @@ def bias(folder: Path, rounds: int = 50) -> Iterator[dict[str, object]]:
         "SafetyWalker2dVelocity-v1-trpo-0",
     ):
         run = Run.load(folder / ("trpo" if "trpo" in name else "safe") / name)
-        horizon = run.problem.horizon
         physics = NativePhysics(TASKS[run.config.task], run.config.slots, threads=1)
 
         def sample(purpose: int, run: Run = run, physics: NativePhysics = physics) -> list[np.ndarray]:
             key = (run.config.seed, run.progress.iteration, 7, purpose)  # longer than any key of training
-            return [collect(physics, run.policy, horizon, (*key, i)).costs[:, 0] for i in range(rounds)]
+            return [collect(physics, run.policy, run.problem.horizon, (*key, i)).costs[:, 0] for i in range(rounds)]
 
         estimates, fresh = sample(1), np.concatenate(sample(2))
         means = np.array([e.mean() for e in estimates])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import re
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
@@ -27,7 +28,9 @@ from equipoise.gradients import (
     Properties,
     aggregate,
     aggregated_combination,
+    find,
     fisher,
+    load,
     register,
 )
 from equipoise.gradients.aggregators.binding import MOST_OBJECTIVES
@@ -168,8 +171,8 @@ def compiled(aggregator):
     return jax.jit(jax.vmap(aggregator))
 
 
-def weights_of(aggregator, cases, wanted=None, grams=None):
-    """Return each case's weights, computed in single precision by a compiled and vectorised aggregator."""
+def weights_of(aggregator, cases, wanted=None, grams=None, precision=np.float32):
+    """Return each case's weights, computed by a compiled and vectorised aggregator, in single precision by default."""
     m = len(cases[0].gradients)
     grams = [case.gradients @ case.gradients.T for case in cases] if grams is None else grams
     wanted = [np.ones(m, bool)] * len(cases) if wanted is None else wanted
@@ -177,8 +180,8 @@ def weights_of(aggregator, cases, wanted=None, grams=None):
     for start in range(0, len(cases), BATCH):
         chosen = [min(start + k, len(cases) - 1) for k in range(BATCH)]
         weights = compiled(aggregator)(
-            np.stack([grams[k] for k in chosen]).astype(np.float32),
-            np.stack([cases[k].preference for k in chosen]).astype(np.float32),
+            np.stack([grams[k] for k in chosen]).astype(precision),
+            np.stack([cases[k].preference for k in chosen]).astype(precision),
             np.stack([wanted[k] for k in chosen]),
         )
         found.append(np.asarray(weights, np.float64))
@@ -499,6 +502,9 @@ def test_the_inner_product_is_that_of_the_metric_given():
 # What the policy step takes
 
 
+compiled_combination = jax.jit(aggregated_combination, static_argnums=0)
+
+
 def test_the_projection_gives_the_policy_step_exactly_what_it_has_been():
     for case in corpus(3, drawn):
         gram = jnp.asarray(unit(case.gradients) @ unit(case.gradients).T, jnp.float32)
@@ -508,14 +514,36 @@ def test_the_projection_gives_the_policy_step_exactly_what_it_has_been():
         assert found.freedom == expected.freedom
 
 
-@pytest.mark.parametrize("name", ["imtl_g", "mgda", "mean", "sb_trpo"])
-def test_the_radius_shrinks_with_the_angle_for_directions_that_vanish_at_rest_and_for_no_others(name):
-    aggregator, case = AGGREGATORS[name], Case(np.array([[1, 0], [-0.8, 0.6]]), np.array([0.4, 0.6]))
-    gram = jnp.asarray(case.gradients @ case.gradients.T, jnp.float32)
-    preference, wanted = jnp.asarray(case.preference, jnp.float32), jnp.ones(2, bool)
-    found = jax.jit(lambda *given: aggregated_combination(aggregator, *given))(gram, preference, wanted)
-    np.testing.assert_allclose(found.weights, weights_of(aggregator, [case])[0], rtol=1e-4)
-    assert found.freedom == pytest.approx(0.6**2 if name in ("imtl_g", "mgda") else 1)
+@every_aggregator
+def test_an_aggregator_decides_the_direction_and_the_gradients_the_freedom(name):
+    """In the policy step's units, unit vectors; sin²φ for two in conflict, also where the direction does not vanish."""
+    aggregator = AGGREGATORS[name]
+    for case in corpus(2, drawn):
+        case = case._replace(gradients=unit(case.gradients))
+        gram = jnp.asarray(case.gradients @ case.gradients.T, jnp.float32)
+        arguments = gram, jnp.asarray(case.preference, jnp.float32), jnp.ones(2, bool)
+        found = compiled_combination(aggregator, *arguments)
+        np.testing.assert_allclose(found.weights, weights_of(aggregator, [case])[0], rtol=1e-3, atol=1e-5)
+        assert found.freedom == pytest.approx(1 - min(float(gram[0, 1]), 0) ** 2, rel=1e-4)
+
+
+def test_a_direction_that_cancels_up_to_rounding_has_no_freedom():
+    """Two opposite costs, and a reward across them: the convex hull holds 0, while the projection spares the reward."""
+    gradients = np.array([[0, 0, 1.0], [0.6, 0.8, 0], [-0.6, -0.8, 0]])
+    arguments = jnp.asarray(gradients @ gradients.T, jnp.float32), jnp.asarray([0.5, 0.25, 0.25]), jnp.ones(3, bool)
+    assert compiled_combination(AGGREGATORS["mgda"], *arguments).freedom == 0
+    assert compiled_combination(AGGREGATORS["upgrad"], *arguments).freedom == pytest.approx(1)
+
+
+def test_weights_that_are_none_are_told_or_lead_nowhere():
+    arguments = jnp.eye(2), jnp.asarray([0.5, 0.5]), jnp.ones(2, bool)
+
+    def giving(weights):
+        return dataclasses.replace(AGGREGATORS["mean"], name="own", weights=lambda gram, x, wanted: weights)
+
+    with pytest.raises(UsageError, match=re.escape("'own' gave weights of (3,); expected (2,)")):
+        aggregated_combination(giving(jnp.ones(3)), *arguments)
+    assert aggregated_combination(giving(jnp.full(2, jnp.nan)), *arguments).freedom == 0
 
 
 # Mistakes
@@ -582,15 +610,30 @@ def registry():
 def test_an_aggregator_of_ones_own_is_found_by_name(registry):
     """The documentation's example, registered among the others."""
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
-    (code,) = [block for block in blocks if "register" in block]
+    (code,) = [block for block in blocks if "register(" in block]
     assert len([line for line in code.splitlines() if line and "import" not in line]) == 5
-    registry.pop("longest", None)
-    namespace = {}
-    exec(code, namespace)
-    np.testing.assert_array_equal(aggregate("longest", GRADIENTS).weights, [0, 1])
-    assert misdeclared(namespace["LONGEST"], [2, 3]) == []
+    exec(code, {})
+    (own,) = [aggregator for name, aggregator in registry.items() if name not in BUILT_IN]
+    assert find(own.name) is find(f"module:{own.name}") is own
+    # ⟨g_r, g_c⟩ = 1 and ⟨g_c, g_c⟩ = 17: no conflict, and the same turned into one.
+    np.testing.assert_allclose(aggregate(own.name, GRADIENTS, preference=[0.3, 0.7]).weights, [0.3, 0.7])
+    opposed = aggregate(own.name, GRADIENTS * [[1], [-1]], preference=[0.3, 0.7])
+    np.testing.assert_allclose(opposed.weights, [0.3, 0.7 + 0.3 * 1 / 17], rtol=1e-6)
+    assert misdeclared(own, [2, 3]) == []
     with pytest.raises(UsageError, match="already"):
-        register(namespace["LONGEST"])
+        register(own)
+
+
+def test_a_name_that_nothing_registers_is_told_in_one_line(registry):
+    with pytest.raises(UsageError, match=r"did you mean 'cagrad'\? \(one of your own has to be registered first\)$"):
+        find("cagrd")
+    with pytest.raises(UsageError, match=r"^aggregator 'antigravity:up' is not registered; 'antigravity' has to be"):
+        find("antigravity:up")
+    assert "antigravity" not in sys.modules
+    with pytest.raises(UsageError, match="cannot import 'no_such_room' for aggregator 'no_such_room:up': No module"):
+        load("no_such_room:up")
+    with pytest.raises(UsageError, match="a name has no colon"):
+        register(dataclasses.replace(AGGREGATORS["mean"], name="a:b"))
 
 
 def table_of(properties):

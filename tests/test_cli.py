@@ -134,6 +134,8 @@ def test_help_explains_every_field(name, capsys):
             "h⁻ = 0.1 is above its high bound h⁺ = 0",
         ),
         (["train", "trpo", "Pendulum-v1"], "Pendulum-v1 has no limits of its own"),
+        (["train", "pcrpo", "SafetyHopper-v4", "--balance.aggregator", "cagrd"], "did you mean 'cagrad'?"),
+        (["train", "pcrpo", "SafetyHopper-v4", "--balance.aggregator", "nomod:up"], "cannot import 'nomod'"),
         (["evaluate", "nowhere"], "nowhere is no run of equipoise"),
         (["resume", "nowhere"], "nowhere is no run of equipoise"),
         (["plot", "nowhere"], "nowhere is no run of equipoise"),
@@ -147,6 +149,10 @@ def test_mistakes_are_told_in_one_line_and_leave_nothing(arguments, expected, tm
 
 MISTAKES_IN_PYTHON = {
     'equipoise.PCRPO(metric="fischer"), hopper': "unknown metric 'fischer'; did you mean 'fisher'?",
+    'equipoise.PCRPO(balance=equipoise.Balance("upgrade")), hopper': (
+        "unknown aggregator 'upgrade'; did you mean 'upgrad'? (one of your own has to be registered first)"
+    ),
+    "equipoise.PCRPO(balance=equipoise.Balance(3)), hopper": "aggregator is 3; allowed: a name, as in 'cagrad'",
     'equipoise.PCRPO(slack=equipoise.Slack("line")), hopper': "unknown slack.schedule 'line'; did you mean 'linear'?",
     '"trpo", hopper, limits=10.0': "limits is 10.0; allowed: one number a constraint, as in (10.0,)",
     '"trpo", hopper, total_steps=4e4': "total_steps is 40000.0; allowed: a whole number",

@@ -131,7 +131,7 @@ def opposed_slots(noise, seed=0, slots=12, size=30):
 
 def harm(slots, metric, seed=0):
     random = np.random.default_rng(seed)
-    return held_out(slots, np.array([True, True]), np.array([0.5, 0.5]), TrustRegion(), metric, random)
+    return held_out(slots, np.array([True, True]), np.array([0.5, 0.5]), TrustRegion(), metric, "pcrpo", random)
 
 
 def test_without_noise_only_the_fisher_metric_harms_none():
@@ -348,13 +348,15 @@ def told(*points):
 @pytest.mark.parametrize(
     ("points", "expected"),
     [
-        ([(30.0, -0.9, 0.05), (12.5, -0.9, 0.05)], "This run cannot tell: none of its 2 checkpoints is near the limit"),
+        ([(30.0, -0.9, 0.05), (13.5, -0.9, 0.05)], "This run cannot tell: none of its 2 checkpoints is near the limit"),
         ([(30.0, 0.5, 0.1), (10.5, -0.97, 0.05)], "Yes, within the noise. Near the limit at 1 of 2 checkpoints"),
-        ([(10.0, -0.95, 0.1), (9.5, -0.4, 0.1)], "In part: 40% of the way from orthogonal to opposed"),
+        ([(10.0, -0.4, 0.1)], "In part: 40% of the way from orthogonal to opposed"),
+        ([(10.0, 0.9, 0.1), *[(9.5, cos, 0.1) for cos in (-0.5, -0.6, -0.7)]], "is -0.60 [-0.66, -0.54] without"),
+        ([(10.0, -0.5, 0.1), (10.0, np.nan, 0.1)], "(iteration 1)"),
         ([(10.0, -0.1, 0.2)], "No: no conflict can be told from noise"),
         ([(10.0, -0.6, 0.5)], "Undecided: too noisy to tell"),
         ([(10.0, np.nan, 0.2)], "Undecided."),
     ],
 )
-def test_the_answer_follows_from_the_last_checkpoint_near_the_limit(points, expected):
+def test_the_answer_follows_from_the_last_checkpoints_near_the_limit(points, expected):
     assert expected in report.answer(told(*points))

@@ -13,9 +13,11 @@ import gymnasium
 import pytest
 
 import equipoise
+from equipoise import catalogue
 from equipoise.algorithms import ALGORITHMS
 from equipoise.algorithms.trust_region import MODES, OUTCOMES
 from equipoise.cli import main
+from equipoise.gradients import AGGREGATORS
 from equipoise.gradients.metric import Metric
 from equipoise.training import loop
 from equipoise.training.config import VERSION, make_simulator
@@ -24,6 +26,7 @@ from equipoise.training.run import Run
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 OWN_ENVIRONMENT = ROOT / "docs" / "your-own-environment.md"
+OWN_AGGREGATOR = ROOT / "docs" / "aggregators.md"
 SHELL = ("sh", "bash", "console")
 FENCE = re.compile(r"^( *)```(.*?)\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
 
@@ -34,12 +37,31 @@ def name_of(value):
 
 @pytest.fixture(autouse=True)
 def no_trace_of_examples():
-    """Environments that a document's Python registers are forgotten after the test."""
+    """Environments and aggregators that a document's Python registers are forgotten after the test."""
     before = set(gymnasium.registry)
     yield
+    forget_aggregators()
     for env_id in set(gymnasium.registry) - before:
         del gymnasium.registry[env_id]
     sys.modules.pop("my_env", None)
+
+
+BUILT_IN = dict(AGGREGATORS)
+
+
+def forget_aggregators():
+    """Know no aggregators but the library's, as a new process does."""
+    AGGREGATORS.clear()
+    AGGREGATORS.update(BUILT_IN)
+    sys.modules.pop("my_aggregators", None)
+
+
+@pytest.fixture
+def own_aggregators(tmp_path, monkeypatch):
+    """The file my_aggregators.py of docs/aggregators.md, where a module is looked for."""
+    *_, (_, example) = blocks(OWN_AGGREGATOR, "python")
+    (tmp_path / "my_aggregators.py").write_text(example)
+    monkeypatch.syspath_prepend(tmp_path)
 
 
 every_document = pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
@@ -130,7 +152,7 @@ class Understood(BaseException):
 
 
 @pytest.mark.parametrize("arguments", COMMANDS)
-def test_commands_are_understood(arguments, monkeypatch, capsys):
+def test_commands_are_understood(arguments, monkeypatch, capsys, own_aggregators):
     """The library's own parser reads the command, and its task and settings are allowed together."""
 
     def understood_training(config, run_dir, **_):
@@ -145,6 +167,7 @@ def test_commands_are_understood(arguments, monkeypatch, capsys):
 
     monkeypatch.setattr(loop, "train", understood_training)
     monkeypatch.setattr(Run, "load", understood_run)
+    monkeypatch.setattr(catalogue, "draw_still", lambda task, path: None)
     try:
         assert main(arguments) == 0, capsys.readouterr().err
     except Understood:
@@ -166,6 +189,30 @@ def test_the_commands_for_an_own_environment_do_what_they_say(tmp_path, monkeypa
     for arguments in commands(OWN_ENVIRONMENT):
         assert main(arguments) == 0, capsys.readouterr().err
     assert {path.name for path in Path("runs/rail").iterdir()} >= {"metrics.csv", "evaluation.json", "plot.png"}
+
+
+def test_the_commands_for_an_own_aggregator_do_what_they_say(tmp_path, monkeypatch, capsys, own_aggregators):
+    """Each as a process of its own would; without being told so, none imports the module that the run's file names."""
+    monkeypatch.chdir(tmp_path)
+    quicker = {
+        "train": "--slots 2 --steps-per-iteration 2000 --total-steps 2000 --limits 1500 --slack.low -1 --slack.high 1",
+        "evaluate": "--episodes 2",
+        "resume": "",
+    }
+    train, evaluate, resume = commands(OWN_AGGREGATOR)
+    for arguments in (train, evaluate, resume):
+        forget_aggregators()
+        assert main([*arguments, *quicker[arguments[0]].split()]) == 0, capsys.readouterr().err
+        assert ("my_aggregators" in sys.modules) == (arguments is not evaluate)
+    assert [row["mode"] for row in Run.load(Path("runs/own")).metrics] == ["balance"]
+    assert shlex.join(["equipoise", *resume]) in capsys.readouterr().out
+    forget_aggregators()
+    assert main(resume[:2]) == 2
+    said = capsys.readouterr().err
+    assert "is not registered; 'my_aggregators' has to be imported" in said
+    assert f"(equipoise {shlex.join(resume[:1])} RUN {shlex.join(resume[2:])})" in said
+    assert said.count("\n") == 1
+    assert "my_aggregators" not in sys.modules
 
 
 @every_document

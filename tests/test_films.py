@@ -353,12 +353,15 @@ def viewers(monkeypatch):
 
 
 def test_the_viewer_shows_the_policy_in_real_time_until_it_is_closed(hopper, viewers):
+    began = time.monotonic()
     equipoise.watch(hopper, seed=0)
     (viewer,) = viewers
     physics = NativePhysics(TASKS[ENDING], 1, threads=1)
-    expected = [physics.state.qpos[0] for _, _ in zip(play(hopper, physics, None, 0, False), range(20), strict=False)]
-    np.testing.assert_array_equal(viewer.places, expected)
-    assert viewer.times[-1] - viewer.times[0] > 0.9 * 19 * 0.008
+    played = [physics.state.qpos[0] for _, _ in zip(play(hopper, physics, None, 0, False), range(5000), strict=False)]
+    steps = [next(i for i, qpos in enumerate(played) if (qpos == place).all()) for place in viewer.places]
+    assert steps[0] == 0 and (np.diff(steps) > 0).all() and steps[-1] > 20, "not every step, but one after the other"
+    for step, when in zip(steps, viewer.times, strict=True):
+        assert when - began >= step * 0.008, "never ahead of real time"
     names, values = viewer.texts[-1][2:]
     assert names.splitlines() == ["episode", "reward", "cost"]
     assert values.splitlines()[2].endswith("of 25, within the limit")

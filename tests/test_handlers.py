@@ -16,6 +16,7 @@ from equipoise.algorithms import (
     CRPO,
     PCRPO,
     TRPO,
+    Balance,
     CriticFit,
     Handler,
     Learner,
@@ -343,6 +344,8 @@ def test_new_values_of_settings_do_not_recompile_and_new_choices_do():
     assert len(traces) == 1
     traced(PCRPO(slack=Slack("linear", -5.0, 2.0, unit="cost")), jnp.asarray([25.0]))
     assert len(traces) == 2
+    traced(PCRPO(slack=Slack("linear", -5.0, 2.0, unit="cost"), balance=Balance("mgda")), jnp.asarray([25.0]))
+    assert len(traces) == 3
 
 
 LEARNER_MISTAKES = {
@@ -368,6 +371,7 @@ OWN_MISTAKES = {
     "reward_weight is 1.01": PCRPO(reward_weight=1.01),
     "reward_weight is -0.5": PCRPO(reward_weight=-0.5),
     "warm_up is 1.5": PCRPO(slack=Slack(warm_up=1.5)),
+    "unknown aggregator 'cagrd'; did you mean 'cagrad'?": PCRPO(balance=Balance("cagrd")),
     "decay is -1": PCRPO(slack=Slack("exponential", decay=-1.0)),
     "tolerance is not a number": CRPO(tolerance=float("nan")),
 }

@@ -1,5 +1,6 @@
 """The policy step on small synthetic samples, against a dense double-precision implementation of the specification."""
 
+import dataclasses
 import functools
 from typing import NamedTuple, get_args
 
@@ -11,6 +12,7 @@ from jax.flatten_util import ravel_pytree
 
 from equipoise.algorithms.settings import TrustRegion
 from equipoise.algorithms.trust_region import MODES, OUTCOMES, Samples, Wish, _direction, improve
+from equipoise.gradients import AGGREGATORS
 from equipoise.gradients.metric import Metric
 from equipoise.numerics.krylov import NaturalGradients
 from equipoise.policy import GaussianPolicy
@@ -19,12 +21,13 @@ FLOOR = -3.0
 STEPS, SLOTS, OBSERVATIONS, ACTIONS, HIDDEN = 8, 6, 3, 2, 4
 PARAMETERS = HIDDEN * OBSERVATIONS + HIDDEN + ACTIONS * HIDDEN + ACTIONS + ACTIONS
 DAMPING = 0.1
-CONFIG = {"cg_iterations": PARAMETERS, "damping": DAMPING}
+MAX_KL = 0.01
+CONFIG = {"cg_iterations": PARAMETERS, "damping": DAMPING, "max_kl": MAX_KL}
 """As many iterations as parameters: every solve is exact."""
 
 BOTH, REWARD, SAFETY, NOTHING = (True, True), (True, False), (False, True), (False, False)
 
-compiled = jax.jit(improve, static_argnames="metric")
+compiled = jax.jit(improve, static_argnames=("metric", "aggregator"))
 compiled_direction = jax.jit(_direction, static_argnames="metric")
 
 
@@ -88,7 +91,7 @@ class Reference(NamedTuple):
     def directions(self):
         return np.linalg.solve(self.system, self.gradients.T).T
 
-    def step(self, wanted=BOTH, preference=(0.5, 0.5), metric="fisher", max_kl=0.01):
+    def step(self, wanted=BOTH, preference=(0.5, 0.5), metric="fisher", max_kl=MAX_KL):
         """Return the step of full length and sin²φ, by the paper's formula for two gradients."""
         root = np.linalg.inv(np.linalg.cholesky(self.system)).T
         vectors = {"euclidean": self.gradients, "fisher": self.gradients @ root}.get(metric, self.directions)
@@ -159,13 +162,23 @@ def wish(*candidates, preference=(0.5, 0.5)):
     return Wish(jnp.asarray(1, jnp.int32), jnp.asarray(wanted), jnp.asarray(preferences))
 
 
-def improved(samples, asked=None, policy=None, metric="fisher", **config):
+PROJECTION = AGGREGATORS["pcrpo"]
+
+
+def improved(samples, asked=None, policy=None, metric="fisher", aggregator=PROJECTION, **config):
     """Improve the drawn policy; return the new one and the report in NumPy."""
     asked = wish(BOTH) if asked is None else asked
     policy = drawn_policy() if policy is None else policy
     config = {name: float(value) for name, value in config.items()}
-    new, report = compiled(policy, samples, asked, TrustRegion(**CONFIG | config), metric=metric)
+    settings = TrustRegion(**CONFIG | config)
+    new, report = compiled(policy, samples, asked, settings, metric=metric, aggregator=aggregator)
     return new, jax.tree.map(np.asarray, report)
+
+
+def halves(samples):
+    """The slots from which the held-out step is computed, the others, and every second step of the former."""
+    parts = (np.s_[:, 0::2], np.s_[:, 1::2], np.s_[::2, 0::2])
+    return [jax.tree.map(lambda x, s=s: x[s], samples) for s in parts]
 
 
 def moved(new, policy=None):
@@ -205,7 +218,9 @@ def test_each_metric_projects_in_its_own_geometry(metric):
     dense = reference(drawn_policy(), drawn_samples(0.6))
     arrays = (dense.gradients, dense.directions, dense.gradients @ dense.directions.T)
     natural = NaturalGradients(*(jnp.asarray(x, jnp.float32) for x in arrays))
-    found = compiled_direction(natural, jnp.asarray(BOTH), jnp.asarray([0.3, 0.7]), TrustRegion(), metric=metric)
+    found = compiled_direction(
+        natural, jnp.asarray(BOTH), jnp.asarray([0.3, 0.7]), TrustRegion(**CONFIG), metric=metric
+    )
     expected, _ = dense.step(preference=(0.3, 0.7), metric=metric)
     np.testing.assert_allclose(found.coefficients @ natural.directions, expected, rtol=1e-3, atol=1e-4)
     other, _ = dense.step(preference=(0.3, 0.7), metric="natural" if metric == "fisher" else "fisher")
@@ -232,7 +247,7 @@ def test_the_unshortened_step_has_radius_delta_times_squared_sine(conflict):
     full = moved(new) / 0.8**report.backtracks
     cosine = report.cos_fisher[0]
     assert (cosine < -0.1) == (conflict > 0.3)
-    expected = 2 * 0.01 * (1 - min(cosine, 0) ** 2)
+    expected = 2 * MAX_KL * (1 - min(cosine, 0) ** 2)
     assert full @ reference(drawn_policy(), samples).system @ full == pytest.approx(expected, rel=1e-3)
 
 
@@ -372,6 +387,38 @@ def test_without_allowed_harm_no_wanted_objective_loses():
             assert (measured(drawn_policy(), new, samples)[1] >= -1e-7).all()
 
 
+# Another aggregator
+
+ALONG_THE_REWARD = dataclasses.replace(
+    AGGREGATORS["weighted_sum"], name="along_the_reward", weights=lambda gram, x, wanted: jnp.asarray([1.0, 0.0])
+)
+
+
+def along_the_reward(dense):
+    """The reward's own step in the radius that the balance has."""
+    return np.sqrt(dense.step()[1]) * dense.step(REWARD)[0]
+
+
+def test_a_balance_steps_along_the_aggregators_direction_and_its_heldout_gain_is_of_the_same():
+    samples = drawn_samples(0.6)
+    new, report = improved(samples, aggregator=ALONG_THE_REWARD, harm=1e9)
+    expected = 0.8**report.backtracks * along_the_reward(reference(drawn_policy(), samples))
+    np.testing.assert_allclose(moved(new), expected, atol=1e-3 * np.linalg.norm(expected))
+    assert report.gain[1] < -1e-3
+    half, other, thinned = halves(samples)
+    heldout = reference(drawn_policy(), other).gradients @ along_the_reward(reference(drawn_policy(), half, thinned))
+    np.testing.assert_allclose(report.gain_heldout, heldout, rtol=2e-3, atol=1e-5)
+
+
+def test_the_line_search_holds_an_aggregator_to_the_loss_allowed():
+    samples = drawn_samples(0.6)
+    assert_unmoved(*improved(samples, aggregator=ALONG_THE_REWARD, harm=0), outcome="rejected")
+    new, report = improved(samples, wish(BOTH, SAFETY), aggregator=ALONG_THE_REWARD, harm=0)
+    assert OUTCOMES[report.outcome] == "rejected, then fallback"
+    step, _ = reference(drawn_policy(), samples).step(SAFETY)
+    np.testing.assert_allclose(moved(new), 0.8**report.backtracks * step, atol=1e-3 * np.linalg.norm(step))
+
+
 # What is reported
 
 
@@ -388,9 +435,7 @@ def test_gain_is_the_first_order_change_of_each_surrogate(asked):
 def test_heldout_gain_is_the_step_of_half_the_slots_on_the_gradients_of_the_other_half(conflict, asked):
     samples = drawn_samples(conflict)
     _, report = improved(samples, WISHES[asked])
-    half, other, thinned = (
-        jax.tree.map(lambda x, s=s: x[s], samples) for s in (np.s_[:, 0::2], np.s_[:, 1::2], np.s_[::2, 0::2])
-    )
+    half, other, thinned = halves(samples)
     step, _ = reference(drawn_policy(), half, fisher_samples=thinned).step(WANTED[asked])
     expected = reference(drawn_policy(), other).gradients @ step
     np.testing.assert_allclose(report.gain_heldout, expected, rtol=2e-3, atol=1e-5)

@@ -13,7 +13,7 @@ from equipoise.environments.gymnasium_env import register as _register
 from equipoise.errors import UsageError
 
 if TYPE_CHECKING:
-    from equipoise.algorithms import ALGORITHMS, CRPO, PCRPO, TRPO, CriticFit, Learner, Slack, TrustRegion
+    from equipoise.algorithms import ALGORITHMS, CRPO, PCRPO, TRPO, Balance, CriticFit, Learner, Slack, TrustRegion
     from equipoise.api import resume, train
     from equipoise.conflict.report import analyse_conflict
     from equipoise.films.film import film
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     **dict.fromkeys(
-        ("ALGORITHMS", "CRPO", "PCRPO", "TRPO", "CriticFit", "Learner", "Slack", "TrustRegion"),
+        ("ALGORITHMS", "CRPO", "PCRPO", "TRPO", "Balance", "CriticFit", "Learner", "Slack", "TrustRegion"),
         "equipoise.algorithms",
     ),
     **dict.fromkeys(("resume", "train"), "equipoise.api"),
@@ -55,6 +55,7 @@ __all__ = [
     "PCRPO",
     "TASKS",
     "TRPO",
+    "Balance",
     "CriticFit",
     "Learner",
     "Run",

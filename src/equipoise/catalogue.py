@@ -77,7 +77,8 @@ def page_of_task(task: type[Task]) -> RenderableType:
     sizes.add_row("episode", f"{task.horizon} steps of {dt:g} s, {task.horizon * dt:g} s in all")
     for name, limit, per_step, cost_only, unconstrained in _costs(task):
         sizes.add_row(f"limit on {name}", f"{limit} an episode, {per_step} a step")
-        sizes.add_row("", f"for the cost alone: {cost_only}; for the reward alone: {unconstrained}")
+        if task.measured:
+            sizes.add_row("", f"for the cost alone: {cost_only}; for the reward alone: {unconstrained}")
     usage = Table.grid(padding=(0, 2))
     usage.add_column(style="bold")
     usage.add_column()

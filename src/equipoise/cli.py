@@ -42,6 +42,10 @@ EnvironmentId = Annotated[str | None, tyro.conf.arg(metavar="MODULE:ID")]
 """A user's own environment, named again to allow the import of its module."""
 
 
+AggregatorName = Annotated[str | None, tyro.conf.arg(metavar="MODULE:NAME")]
+"""A user's own aggregator, named again to allow the import of its module."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 2 for a user's mistake, told in one line."""
     if not {"", str(Path.cwd())} & set(sys.path):
@@ -78,6 +82,7 @@ def _train(arguments: list[str]) -> None:
         return
     from equipoise.algorithms import find_algorithm
     from equipoise.api import default_run_dir
+    from equipoise.gradients import load
     from equipoise.training import loop
     from equipoise.training.config import Config
     from equipoise.training.display import Display
@@ -93,6 +98,7 @@ def _train(arguments: list[str]) -> None:
             run_dir: New folder for the run; by default runs/TASK-ALGORITHM-seedSEED.
             threads: Physics threads, 0 for all cores. Results do not depend on it.
         """
+        load(config.algorithm.balance.aggregator)
         with Display(f"{name} on {config.task}", config.iterations) as display:
             run = loop.train(config, run_dir or default_run_dir(config), threads=threads, watch=display.show)
         _finish(run)
@@ -102,18 +108,24 @@ def _train(arguments: list[str]) -> None:
     tyro.cli(train, args=rest, prog=f"equipoise train {name}")
 
 
-def resume(run: RunFolder, environment: EnvironmentId = None, threads: int = 0) -> None:
+def resume(
+    run: RunFolder, environment: EnvironmentId = None, aggregator: AggregatorName = None, threads: int = 0
+) -> None:
     """Continue a run from its newest checkpoint, bit for bit as if it had never stopped.
 
     Args:
         run: Folder of the run.
         environment: For a run on an environment MODULE:ID, the same again: it allows the import.
+        aggregator: For a run with an aggregator MODULE:NAME, the same again: it allows the import.
         threads: Physics threads, 0 for all cores. Results do not depend on it.
     """
+    from equipoise.gradients import load
     from equipoise.training import loop
     from equipoise.training.display import Display
     from equipoise.training.run import Run
 
+    if aggregator is not None:
+        load(aggregator)
     before = Run.load(run)
     config, done = before.config, before.progress.iteration
     if done >= config.iterations:
@@ -317,7 +329,9 @@ def _finish(run: Run) -> None:
     environment = f" --environment {run.config.task}" if ":" in run.config.task else ""
     print(f"evaluate  equipoise evaluate {run.path}{environment}")
     print(f"film      equipoise render {run.path}{environment}")
-    print(f"resume    equipoise resume {run.path}{environment}")
+    own = run.config.algorithm.balance.aggregator
+    aggregator = f" --aggregator {own}" if ":" in own else ""
+    print(f"resume    equipoise resume {run.path}{environment}{aggregator}")
 
 
 def _interval(interval: Interval, percent: bool = False) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from equipoise.algorithms.algorithm import Algorithm, Handler, LearnerState, Report, make_algorithm
 from equipoise.algorithms.crpo import CRPO
 from equipoise.algorithms.pcrpo import PCRPO
-from equipoise.algorithms.settings import CriticFit, Learner, TrustRegion
+from equipoise.algorithms.settings import Balance, CriticFit, Learner, TrustRegion
 from equipoise.algorithms.slack import Slack
 from equipoise.algorithms.trpo import TRPO
 from equipoise.errors import unknown
@@ -30,6 +30,7 @@ __all__ = [
     "PCRPO",
     "TRPO",
     "Algorithm",
+    "Balance",
     "CriticFit",
     "Handler",
     "Learner",

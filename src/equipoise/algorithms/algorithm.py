@@ -15,8 +15,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from equipoise.algorithms.critics import Critics, create_critics, fit, values
-from equipoise.algorithms.settings import Learner
+from equipoise.algorithms.settings import Balance, Learner
 from equipoise.algorithms.trust_region import Samples, StepReport, Wish, improve
+from equipoise.gradients.aggregators import find
 from equipoise.gradients.metric import Metric
 from equipoise.numerics.advantages import generalised_advantages
 from equipoise.numerics.normaliser import Moments, merge, no_moments, normalise
@@ -59,6 +60,10 @@ class Handler(Protocol):
     @property
     def metric(self) -> Metric:
         """The geometry in which gradients are combined."""
+
+    @property
+    def balance(self) -> Balance:
+        """What combines the reward's gradient with constraints'."""
 
     def wish(self, estimate: Estimate, limits: Float[Array, " K"], progress: Float[Array, ""]) -> Wish:
         """Decide what this update is for. `progress` is the share of training already done, in [0, 1]."""
@@ -189,7 +194,8 @@ def _improve(
 ) -> tuple[GaussianPolicy, Report]:
     """Take the policy step that the handler wishes for, and translate its report into the problem's units."""
     wish = handler.wish(estimate, limits, progress)
-    policy, step = improve(policy, lesson.samples, wish, handler.learner.trust_region, handler.metric)
+    aggregator = find(handler.balance.aggregator)
+    policy, step = improve(policy, lesson.samples, wish, handler.learner.trust_region, handler.metric, aggregator)
     scale = lesson.scale
     per_episode = estimate.length * scale
     costs = jnp.where(scale[1:] > 0, scale[1:], 1.0)

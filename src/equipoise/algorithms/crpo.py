@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from equipoise.algorithms.settings import Learner, LearnerField, require, settings
+from equipoise.algorithms.settings import Balance, Learner, LearnerField, require, settings
 from equipoise.algorithms.trust_region import Wish
 from equipoise.gradients.metric import Metric
 from equipoise.problem import Estimate
@@ -28,6 +28,11 @@ class CRPO:
     def metric(self) -> Metric:
         """With a single objective at a time every metric gives the same step."""
         return "fisher"
+
+    @property
+    def balance(self) -> Balance:
+        """There is never more than one objective to improve."""
+        return Balance()
 
     def check(self) -> None:
         """Raise `UsageError` naming the first setting that is not allowed."""

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from equipoise.algorithms.crpo import worst_violated
-from equipoise.algorithms.settings import Learner, LearnerField, require, settings
+from equipoise.algorithms.settings import Balance, Learner, LearnerField, require, settings
 from equipoise.algorithms.slack import Slack
 from equipoise.algorithms.trust_region import Wish
 from equipoise.gradients.metric import Metric
@@ -18,7 +18,8 @@ class PCRPO:
     """Projection constraint-rectified policy optimisation, for K constraints.
 
     Ĵ ≤ b + h⁻: improve the reward. Ĵ > b + h⁺: improve safety. Between: improve both, each gradient projected on the
-    normal plane of the other while they conflict. With h⁻ = h⁺ = η it is CRPO with tolerance η.
+    normal plane of the other while they conflict (or combined by another aggregator). With h⁻ = h⁺ = η it is CRPO with
+    tolerance η.
     """
 
     slack: Slack = Slack()
@@ -27,6 +28,8 @@ class PCRPO:
     """Geometry in which gradients are compared and projected. Only in `fisher` does the step taken harm neither."""
     reward_weight: float = 0.5
     """x_r, the reward's weight in the balance; the active constraints share 1 − x_r."""
+    balance: Balance = Balance()
+    """What combines reward and constraints inside the band."""
     learner: LearnerField = Learner()
     """What all algorithms share."""
 
@@ -34,6 +37,7 @@ class PCRPO:
         """Raise `UsageError` naming the first setting that is not allowed."""
         require(0 <= self.reward_weight <= 1, f"reward_weight is {self.reward_weight}; allowed: from 0 to 1")
         self.slack.check()
+        self.balance.check()
         self.learner.check()
 
     def wish(self, estimate: Estimate, limits: Float[Array, " K"], progress: Float[Array, ""]) -> Wish:

@@ -10,6 +10,7 @@ import jax
 import tyro
 
 from equipoise.errors import UsageError
+from equipoise.gradients.aggregators import find
 
 T = TypeVar("T")
 
@@ -74,6 +75,19 @@ class TrustRegion:
         require(0 <= self.stationary <= 1, f"stationary is {self.stationary}; allowed: from 0 to 1")
         require(self.harm >= 0, f"harm is {self.harm}; allowed: 0 or more")
         require(self.backtracks >= 0, f"backtracks is {self.backtracks}; allowed: 0 or more")
+
+
+@settings
+class Balance:
+    """How the reward's and the active constraints' gradients become one direction."""
+
+    aggregator: str = "pcrpo"
+    """The aggregator that combines them, by name; MODULE:NAME for one of your own that MODULE registers."""
+
+    def check(self) -> None:
+        """Raise `UsageError`, naming the nearest, for an aggregator that is not registered."""
+        require(isinstance(self.aggregator, str), f"aggregator is {self.aggregator!r}; allowed: a name, as in 'cagrad'")
+        find(self.aggregator)
 
 
 @settings

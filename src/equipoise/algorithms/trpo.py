@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from equipoise.algorithms.settings import Learner, LearnerField, settings
+from equipoise.algorithms.settings import Balance, Learner, LearnerField, settings
 from equipoise.algorithms.trust_region import Wish
 from equipoise.gradients.metric import Metric
 from equipoise.problem import Estimate
@@ -22,6 +22,11 @@ class TRPO:
     def metric(self) -> Metric:
         """With a single objective every metric gives the same step."""
         return "fisher"
+
+    @property
+    def balance(self) -> Balance:
+        """There is only the reward to improve."""
+        return Balance()
 
     def check(self) -> None:
         """Raise `UsageError` naming the first setting that is not allowed."""

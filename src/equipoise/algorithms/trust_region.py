@@ -1,4 +1,4 @@
-"""The policy step: natural gradients of all objectives, a combination that harms none, and a KL line search.
+"""The policy step: natural gradients of all objectives, a combination of them, and a KL line search.
 
 Every objective is written so that up is better: objective 0 is the reward, objective k is minus cost k.
 """
@@ -6,6 +6,7 @@ Every objective is written so that up is better: objective 0 is the reward, obje
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -14,6 +15,9 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int
 
 from equipoise.algorithms.settings import TrustRegion
+from equipoise.gradients.aggregation import aggregated_combination
+from equipoise.gradients.aggregators import Aggregator
+from equipoise.gradients.aggregators.pcrpo import PCRPO as PROJECTION
 from equipoise.gradients.metric import Metric, cosines, geometry
 from equipoise.gradients.projection import combine
 from equipoise.numerics import gaussian
@@ -76,9 +80,17 @@ class StepReport(NamedTuple):
 
 
 def improve(
-    policy: GaussianPolicy, samples: Samples, wish: Wish, config: TrustRegion, metric: Metric
+    policy: GaussianPolicy,
+    samples: Samples,
+    wish: Wish,
+    config: TrustRegion,
+    metric: Metric,
+    aggregator: Aggregator = PROJECTION,
 ) -> tuple[GaussianPolicy, StepReport]:
-    """Take the first acceptable step among the candidates of `wish`; the policy stays as it is if there is none."""
+    """Take the first acceptable step among the candidates of `wish`; the policy stays as it is if there is none.
+
+    `aggregator` combines the candidates that want the reward and constraints; PCRPO's projection all others.
+    """
     start, rebuild = ravel_pytree(policy)
     halves = [jax.tree.map(lambda x, s=s: x[:, s::2], samples) for s in (0, 1)]
     sums = [_gradient_sums(rebuild, start, half) for half in halves]
@@ -86,8 +98,9 @@ def improve(
     gradients = (sums[0] + sums[1]) / (counts[0] + counts[1])
     natural = natural_gradients(_fisher(policy, samples), gradients, config.damping, config.cg_iterations)
 
-    step = _search(rebuild, start, samples, natural, wish, config, metric)
-    heldout = _heldout_gain(policy, halves[0], sums[0] / counts[0], sums[1] / counts[1], wish, step, config, metric)
+    direct = partial(_direction, config=config, metric=metric, aggregator=aggregator)
+    step = _search(rebuild, start, samples, natural, wish, config, direct)
+    heldout = _heldout_gain(policy, halves[0], sums[0] / counts[0], sums[1] / counts[1], wish, step, config, direct)
     cos_fisher = cosines(natural.progress)[0, 1:]
     cost_length = jnp.diagonal(natural.progress)[1:]
     return rebuild(step.parameters).on_floor(), StepReport(
@@ -136,19 +149,26 @@ class _Direction(NamedTuple):
     """The objectives have no common direction of ascent."""
 
 
+Direct = Callable[[NaturalGradients, Bool[Array, " m"], Float[Array, " m"]], _Direction]
+"""(natural gradients, wanted, preference) ↦ a candidate's step of full length."""
+
+
 def _direction(
     natural: NaturalGradients,
     wanted: Bool[Array, " m"],
     preference: Float[Array, " m"],
     config: TrustRegion,
     metric: Metric,
+    aggregator: Aggregator = PROJECTION,
 ) -> _Direction:
     """Combine the wanted objectives in `metric`, and scale to the radius δ·sin²φ by dᵀ(F + λI)d = cᵀAc = 2·radius.
 
     Rescaling a vanishing direction to full length would amplify noise exactly at the optimum, hence sin²φ.
     """
     gram, scale = geometry(natural, metric)
-    combination = combine(gram, preference, wanted)
+    balancing = wanted[0] & wanted[1:].any()
+    balance = partial(aggregated_combination, aggregator)
+    combination = jax.lax.cond(balancing, balance, combine, gram, preference, wanted)
     weights = combination.weights * scale
     square = weights @ natural.progress @ weights
     vanishes = ~((square > 0) & (combination.freedom >= config.stationary))
@@ -172,7 +192,7 @@ def _search(
     natural: NaturalGradients,
     wish: Wish,
     config: TrustRegion,
-    metric: Metric,
+    direct: Direct,
 ) -> _Step:
     """Try the candidates in turn, each with a backtracking line search, until one is accepted."""
     observation, action, advantage, valid = map(_flat, samples)
@@ -191,7 +211,7 @@ def _search(
 
     def attempt(candidate: Int[Array, ""]) -> tuple[Array, ...]:
         wanted, preference = wish.wanted[candidate], wish.preference[candidate]
-        direction = _direction(natural, wanted, preference, config, metric)
+        direction = direct(natural, wanted, preference)
         step = direction.coefficients @ natural.directions
 
         def shorten(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
@@ -244,7 +264,7 @@ def _heldout_gain(
     wish: Wish,
     step: _Step,
     config: TrustRegion,
-    metric: Metric,
+    direct: Direct,
 ) -> Float[Array, " m"]:
     """Return dᵀgᵢ, d computed from one half of the slots and gᵢ from the other half.
 
@@ -254,6 +274,6 @@ def _heldout_gain(
     thinned = jax.tree.map(lambda x: x[::2], half)
     natural = natural_gradients(_fisher(policy, thinned), gradients, config.damping, config.cg_iterations)
     wanted, preference = wish.wanted[step.candidate], wish.preference[step.candidate]
-    direction = _direction(natural, wanted, preference, config, metric)
+    direction = direct(natural, wanted, preference)
     gain = other_gradients @ (direction.coefficients @ natural.directions)
     return jnp.where(step.coefficients.any(), gain, 0.0)

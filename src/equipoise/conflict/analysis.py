@@ -193,7 +193,7 @@ def _held_out(pcrpo: PCRPO, seen: Seen, slots: SlotGradients, cost: int, key: tu
     for name, (metric, weight) in steps.items():
         preference = np.zeros(len(seen.unit))
         preference[[0, 1 + cost]] = weight, 1.0 - weight
-        region = pcrpo.learner.trust_region
-        found = held_out(slots, preference > 0, preference, region, metric, random_for("halves", *key))
+        region, random = pcrpo.learner.trust_region, random_for("halves", *key)
+        found = held_out(slots, preference > 0, preference, region, metric, pcrpo.balance.aggregator, random)
         outcomes[name] = HeldOut(found.promised * seen.unit, found.kept * seen.unit, found.harmed)
     return outcomes

@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float
 from equipoise.algorithms.settings import TrustRegion
 from equipoise.algorithms.trust_region import _direction
 from equipoise.conflict.slots import SlotGradients
+from equipoise.gradients import find
 from equipoise.gradients.metric import Metric
 from equipoise.numerics.krylov import NaturalGradients
 
@@ -37,6 +38,7 @@ def held_out(
     preference: Float[np.ndarray, " m"],
     config: TrustRegion,
     metric: Metric,
+    aggregator: str,
     random: np.random.Generator,
 ) -> HeldOut:
     """Compute the candidate's step of full length from random halves, and measure it on the others.
@@ -56,12 +58,13 @@ def held_out(
         jnp.asarray(preference, jnp.float32),
         config,
         metric,
+        aggregator,
     )
     own, other = np.asarray(gains, float)
     return HeldOut(own.mean(0), other.mean(0), (other < 0).mean(0))
 
 
-@partial(jax.jit, static_argnames="metric")
+@partial(jax.jit, static_argnames=("metric", "aggregator"))
 def _gains(
     gradients: Float[Array, "N m d"],
     directions: Float[Array, "N m d"],
@@ -70,6 +73,7 @@ def _gains(
     preference: Float[Array, " m"],
     config: TrustRegion,
     metric: Metric,
+    aggregator: str,
 ) -> tuple[Float[Array, "b m"], Float[Array, "b m"]]:
     """Return dᵀgᵢ for d from each half, with gᵢ of the same half and with gᵢ of the rest."""
 
@@ -80,7 +84,7 @@ def _gains(
         g, u = mean(half, gradients), mean(half, directions)
         progress = g @ u.T
         natural = NaturalGradients(g, u, 0.5 * (progress + progress.T))
-        step = _direction(natural, wanted, preference, config, metric).coefficients @ u
+        step = _direction(natural, wanted, preference, config, metric, find(aggregator)).coefficients @ u
         return g @ step, mean(1 - half, gradients) @ step
 
     return jax.lax.map(gain, halves, batch_size=20)

@@ -7,6 +7,7 @@ from the same starts and with the same action noise at every point.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -17,8 +18,19 @@ from jaxtyping import Float
 
 from equipoise.algorithms import PCRPO
 from equipoise.algorithms.settings import TrustRegion
-from equipoise.algorithms.trust_region import MODES, OUTCOMES, Samples, Wish, _fisher, _gradient_sums, improve
+from equipoise.algorithms.trust_region import (
+    MODES,
+    OUTCOMES,
+    Samples,
+    StepReport,
+    Wish,
+    _fisher,
+    _gradient_sums,
+    improve,
+)
 from equipoise.conflict.slots import Seen
+from equipoise.gradients import find
+from equipoise.gradients.metric import Metric
 from equipoise.numerics.krylov import NaturalGradients, natural_gradients
 from equipoise.physics import Simulator
 from equipoise.policy import Actor, GaussianPolicy
@@ -115,15 +127,18 @@ def steps_in(plane: Plane, seen: Seen, handler: PCRPO, cost: int) -> dict[str, S
         wish = Wish(
             jnp.asarray(MODES.index(mode), jnp.int32), jnp.asarray(preference > 0), jnp.asarray(preference, jnp.float32)
         )
-        policy, report = _improve(
-            seen.state.policy, seen.samples, wish, handler.learner.trust_region, metric=handler.metric
-        )
+        region, aggregator = handler.learner.trust_region, handler.balance.aggregator
+        policy, report = _improve(seen.state.policy, seen.samples, wish, region, handler.metric, aggregator)
         x, y = plane.coordinates(np.asarray(ravel_pytree(policy)[0], float))
         steps[mode] = Step(float(x), float(y), OUTCOMES[int(report.outcome)])
     return steps
 
 
-_improve = jax.jit(improve, static_argnames="metric")
+@partial(jax.jit, static_argnames=("metric", "aggregator"))
+def _improve(
+    policy: GaussianPolicy, samples: Samples, wish: Wish, region: TrustRegion, metric: Metric, aggregator: str
+) -> tuple[GaussianPolicy, StepReport]:
+    return improve(policy, samples, wish, region, metric, find(aggregator))
 
 
 def landscape(

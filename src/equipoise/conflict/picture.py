@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Patch
 
 from equipoise.conflict.analysis import Conflict
-from equipoise.conflict.landscape import fit
+from equipoise.conflict.landscape import cos_on, fit
 from equipoise.training.picture import MODE_COLOURS, curve, mode_bands
 
 REWARD, COST = "#1f5fa8", "#b5481a"
@@ -71,7 +71,7 @@ def _cost(axis: Axes, conflict: Conflict) -> None:
     curve(axis, past.steps, past.cost, past.cost_se, COST)
     axis.axhline(conflict.limit, color="black", linestyle="--", linewidth=1)
     axis.annotate(
-        f"limit {conflict.limit:.4g}", (1, conflict.limit), xycoords=("axes fraction", "data"), ha="right", va="bottom"
+        f"limit {conflict.limit:.4g}", (0.02, conflict.limit), xycoords=("axes fraction", "data"), va="bottom"
     )
     axis.set_ylabel(f"{conflict.cost} per episode")
     axis.set_title("Does the limit bind?")
@@ -153,9 +153,10 @@ def _multiplier(axis: Axes, conflict: Conflict) -> None:
         _at_checkpoints(conflict), values, "o-", color="black", markersize=4, linewidth=1, label="without the noise"
     )
     axis.axhline(0, color="black", linewidth=0.8)
-    shown = np.concatenate([past.multiplier, values[np.isfinite(values)], [0.0]])
-    low, high = np.quantile(shown, [0.02, 0.98])
-    axis.set_ylim(low - 0.1 * (high - low), high + 0.1 * (high - low))
+    # Far from the limit the ratio can be anything: the panel is scaled to what is known, and to the middle of the rest.
+    shown = np.concatenate([values[np.isfinite(values)], np.quantile(past.multiplier, [0.25, 0.75]), [0.0]])
+    margin = 0.5 * np.ptp(shown) or 1.0
+    axis.set_ylim(shown.min() - margin, shown.max() + margin)
     axis.set_ylabel(f"reward per unit of {conflict.cost}")
     axis.set_title("Implied multiplier λ: the price of the limit")
     axis.legend(frameon=False, fontsize=8)
@@ -208,4 +209,5 @@ def _map(axis: Axes, conflict: Conflict, values: Float[np.ndarray, "G G"], name:
     axis.set_xlabel("along the reward's step (circle: trust region)")
     axis.set_ylabel("across it, towards the cost's step")
     axis.set_title(f"{name} per episode around iteration {around.iteration}; dashed: limit", fontsize=11)
+    axis.text(0.03, 0.95, f"cos φ of the map itself: {cos_on(land)[0]:+.2f}", transform=axis.transAxes, fontsize=8)
     axis.legend(fontsize=8, loc="lower left", framealpha=0.85)

@@ -15,8 +15,11 @@ from equipoise.training.config import Environment
 from equipoise.training.run import Run
 from equipoise.training.storage import write_atomically
 
-NEAR = 0.2
-"""A limit counts as near while Ĵ_k is within this share of it: twice the default band of pcrpo."""
+NEAR = 0.3
+"""A limit counts as near while Ĵ_k is within this share of it: hard and soft switches alike overshoot it by as much."""
+
+LAST = 3
+"""Checkpoints near the limit that the answer is averaged over, the newest."""
 
 OPPOSED = -0.8
 """An interval that ends below this and holds −1 says that reward and cost oppose each other."""
@@ -68,19 +71,24 @@ def answer(conflict: Conflict) -> str:
             f"{question} This run cannot tell: none of its {len(conflict.checkpoints)} checkpoints is near the limit "
             f"of {conflict.limit:.4g}."
         )
-    last = near[-1].angles["fisher"]
-    where = f"Near the limit at {len(near)} of {len(conflict.checkpoints)} checkpoints; at the last, iteration "
-    where += f"{near[-1].iteration}, "
-    if np.isnan(last.corrected):
-        return f"{question} Undecided. {where}a gradient cannot be told from noise (in the batch: {last.naive:+.2f})."
-    value = f"{_with_interval(last)} without the noise, {last.naive:+.2f} with it"
-    if last.low <= -1:
-        verdict = "Yes, within the noise" if last.high < OPPOSED else "Undecided: too noisy to tell"
-    elif last.high < 0:
-        verdict = f"In part: {-last.corrected:.0%} of the way from orthogonal to opposed"
+    where = f"Near the limit at {len(near)} of {len(conflict.checkpoints)} checkpoints; "
+    known = [at for at in near if np.isfinite(at.angles["fisher"].corrected)][-LAST:]
+    if not known:
+        return f"{question} Undecided. {where}there a gradient cannot be told from noise."
+    angles = [at.angles["fisher"] for at in known]
+    cos = float(np.mean([angle.corrected for angle in angles]))
+    half = float(np.linalg.norm([(angle.high - angle.low) / 2 for angle in angles])) / len(angles)
+    if cos - half <= -1:
+        verdict = "Yes, within the noise" if cos + half < OPPOSED else "Undecided: too noisy to tell"
+    elif cos + half < 0:
+        verdict = f"In part: {-cos:.0%} of the way from orthogonal to opposed"
     else:
         verdict = "No: no conflict can be told from noise"
-    return f"{question} {verdict}. {where}it is {value}."
+    last = ", ".join(str(at.iteration) for at in known)
+    return (
+        f"{question} {verdict}. {where}at the last of them (iteration {last}) it is {cos:+.2f} "
+        f"[{cos - half:+.2f}, {cos + half:+.2f}] without the noise, {np.mean([a.naive for a in angles]):+.2f} with it."
+    )
 
 
 def show(conflict: Conflict) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -18,6 +19,11 @@ from equipoise.rendering.backend import require_display
 from equipoise.rendering.camera import Scene
 from equipoise.training.config import Environment, reopen_simulator
 from equipoise.training.run import Run
+
+VIEWER_FPS = 30
+"""Pictures a second: the viewer takes its time for each, which an environment of 125 steps a second does not have."""
+MOST_LAG = 1.0
+"""Seconds of delay that are caught up with."""
 
 
 def watch(run: Run, seed: int = 0, deterministic: bool = False, environment: Environment | None = None) -> None:
@@ -55,25 +61,28 @@ def _in_viewer(run: Run, physics: NativePhysics, episodes: Iterator[Episode]) ->
     with viewer:
         with viewer.lock():
             scene.follow(viewer.cam)
+        shown = -math.inf
         for episode in _in_real_time(episodes, physics.task.dt):
             if not viewer.is_running():
                 return
-            if episode.end == "diverged":
-                continue  # there is nothing to be seen
-            state = physics.state
+            soon = time.monotonic() < shown + 1 / VIEWER_FPS and not episode.end
+            if soon or episode.end == "diverged":  # then there is nothing to be seen
+                continue
+            shown, state = time.monotonic(), physics.state
             with viewer.lock():
                 scene.show(state.qpos[0], state.qvel[0])
-                viewer.set_texts((None, mujoco.mjtGridPos.mjGRID_TOPLEFT, *_texts(run, episode, physics.task.dt)))
+            # Not under the lock: it waits until the texts before are drawn.
+            viewer.set_texts((None, mujoco.mjtGridPos.mjGRID_TOPLEFT, *_texts(run, episode, physics.task.dt)))
             viewer.sync()
 
 
 def _in_real_time(episodes: Iterator[Episode], dt: float) -> Iterator[Episode]:
-    """Yield every step not earlier than `dt` seconds after the last one."""
+    """Yield a step every `dt` seconds; after a delay sooner, to catch up."""
     due = time.monotonic()
     for episode in episodes:
         time.sleep(max(0.0, due - time.monotonic()))
-        due = max(due, time.monotonic() - dt) + dt
         yield episode
+        due = max(due + dt, time.monotonic() - MOST_LAG)
 
 
 def _texts(run: Run, episode: Episode, dt: float) -> tuple[str, str]:

@@ -1,7 +1,7 @@
 """Gradient manipulation: conflict measures, metrics, and the aggregators that combine gradients into one direction."""
 
 from equipoise.gradients.aggregation import Aggregated, aggregate, aggregated_combination, euclidean, fisher
-from equipoise.gradients.aggregators import AGGREGATORS, ALWAYS, NEVER, Aggregator, Properties, find, register
+from equipoise.gradients.aggregators import AGGREGATORS, ALWAYS, NEVER, Aggregator, Properties, find, load, register
 
 __all__ = [
     "AGGREGATORS",
@@ -15,5 +15,6 @@ __all__ = [
     "euclidean",
     "find",
     "fisher",
+    "load",
     "register",
 ]

@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Float
 
 from equipoise.errors import UsageError
 from equipoise.gradients.aggregators import Aggregator, find
+from equipoise.gradients.aggregators.base import rounding
 from equipoise.gradients.projection import Combination, combine
 from equipoise.numerics.krylov import Products
 
@@ -104,16 +105,17 @@ def aggregated_combination(
 ) -> Combination:
     """Return an aggregator's weights with the freedom that the policy step scales its radius by.
 
-    The freedom, sin²φ, belongs to the gradients and not to the aggregator: the share of them that survives the
-    projection. It shortens the steps of aggregators whose directions vanish where it does. One that is not declared to
-    rest there goes on at full length, by design, and its freedom is 1.
+    The aggregator decides the direction, and nothing else. The freedom, sin²φ, belongs to the gradients: it is the
+    share of them that survives the projection, whatever the direction. Only where the direction itself cancels up to
+    rounding is it 0: at its radius a step would follow noise.
     """
     projected = combine(gram, preference, wanted)
     if aggregator.name == "pcrpo":
         return projected
-    rests = aggregator.properties.rests_when_stationary >= len(gram)
-    freedom = projected.freedom if rests else jnp.ones_like(projected.freedom)
-    return Combination(aggregator(gram, preference, wanted), freedom)
+    weights = aggregator(gram, preference, wanted)
+    square, size = weights @ gram @ weights, jnp.abs(weights) @ jnp.sqrt(jnp.diagonal(gram))
+    stands_out = square > rounding(gram) * size**2
+    return Combination(weights, jnp.where(stands_out, projected.freedom, 0.0))
 
 
 def _known(array: Array) -> bool:

@@ -24,6 +24,7 @@ class Scene:
         """The model, by itself: whoever draws it may change how it looks."""
         self.data = mujoco.MjData(self.model)
         """The state that is seen."""
+        mujoco.mj_forward(self.model, self.data)  # whoever looks first aims at the middle of what is there
         self.tracking: int = mujoco.mj_name2id(self.model, mujoco.mjtObj.mjOBJ_CAMERA, "track")
         """The model's own camera, which follows the robot; −1 where there is none, since the robot stays in place."""
         if self.tracking >= 0:

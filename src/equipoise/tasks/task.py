@@ -28,7 +28,8 @@ class State:
     """The simulated quantities a task may read, each with the same leading shape `...`.
 
     All but the first two are there only for tasks that list them in `Task.fields`, and else None. They are what MuJoCo
-    holds right after a step: derived from the state before its last substep, as in Gymnasium's environments.
+    holds right after a step, as in Gymnasium's environments: derived where its integrator evaluated the dynamics last,
+    which is the state before the last substep (Euler) or almost the one after it (Runge–Kutta).
     """
 
     qpos: Float[Array, "... nq"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 from equipoise.errors import UsageError, unknown
 from equipoise.gradients.aggregators.aligned_mtl import ALIGNED_MTL
 from equipoise.gradients.aggregators.base import ALWAYS, NEVER, Aggregator, Properties
@@ -19,7 +21,7 @@ from equipoise.gradients.aggregators.sb_trpo import SB_TRPO
 from equipoise.gradients.aggregators.upgrad import UPGRAD
 from equipoise.gradients.aggregators.weighted_sum import WEIGHTED_SUM
 
-__all__ = ["AGGREGATORS", "ALWAYS", "NEVER", "Aggregator", "Properties", "find", "register"]
+__all__ = ["AGGREGATORS", "ALWAYS", "NEVER", "Aggregator", "Properties", "find", "load", "register"]
 
 AGGREGATORS: dict[str, Aggregator] = {}
 """Every aggregator by name."""
@@ -31,15 +33,37 @@ def register(aggregator: Aggregator) -> Aggregator:
         raise UsageError(f"aggregator {aggregator.name!r} declares no Properties")
     if aggregator.name in AGGREGATORS:
         raise UsageError(f"there is an aggregator {aggregator.name!r} already; choose another name")
+    if ":" in aggregator.name:
+        raise UsageError(f"aggregator {aggregator.name!r}: a name has no colon; MODULE:NAME is what asks for it")
     AGGREGATORS[aggregator.name] = aggregator
     return aggregator
 
 
 def find(name: str) -> Aggregator:
-    """Return the aggregator of that name; raise `UsageError` with the nearest name if there is none."""
-    if name not in AGGREGATORS:
-        raise unknown("aggregator", name, AGGREGATORS)
-    return AGGREGATORS[name]
+    """Return the aggregator NAME, also asked for as MODULE:NAME; raise `UsageError` if there is none.
+
+    Nothing is imported here, so a name that was read from a file can be looked up.
+    """
+    module, _, own = name.rpartition(":")
+    if own in AGGREGATORS:
+        return AGGREGATORS[own]
+    if module:
+        raise UsageError(
+            f"aggregator {name!r} is not registered; {module!r} has to be imported and to register it "
+            f"(equipoise resume RUN --aggregator {name})"
+        )
+    raise UsageError(f"{unknown('aggregator', name, AGGREGATORS)} (one of your own has to be registered first)")
+
+
+def load(name: str) -> Aggregator:
+    """Return the aggregator NAME or MODULE:NAME, importing MODULE first: for what a user asks for, never for a file."""
+    module = name.rpartition(":")[0]
+    if module:
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise UsageError(f"cannot import {module!r} for aggregator {name!r}: {error}") from None
+    return find(name)
 
 
 for _aggregator in (

@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from equipoise.errors import UsageError
+
 Weights = Callable[[Float[Array, "m m"], Float[Array, " m"], Bool[Array, " m"]], Float[Array, " m"]]
 """(gram, preference, wanted) ↦ w of the direction d = Σ wᵢgᵢ.
 
@@ -70,7 +72,10 @@ class Aggregator:
     ) -> Float[Array, " m"]:
         """Return the weights, all products in full single precision on any device."""
         with jax.default_matmul_precision("highest"):
-            return self.weights(gram, preference, wanted)
+            weights = jnp.asarray(self.weights(gram, preference, wanted), gram.dtype)
+        if weights.shape != preference.shape:
+            raise UsageError(f"aggregator {self.name!r} gave weights of {weights.shape}; expected {preference.shape}")
+        return weights
 
 
 class Units(NamedTuple):

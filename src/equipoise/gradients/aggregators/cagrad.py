@@ -8,7 +8,9 @@ least gain: ⟨gᵢ, d⟩ = ν for i in S. So for each S, with p = G_SS⁻¹1, q
     ‖d − g₀‖² = (1ᵀp) ν² − 2 (1ᵀq) ν + ⟨g_S, g₀⟩ᵀq = c²‖g₀‖²,
 
 whose larger root counts. Every S is tried, and the one that breaks y ≥ 0 and ⟨gⱼ, d⟩ ≥ ν least is kept. With c < 1 it
-tends to a stationary point of the weighted sum, on the way harming an objective where that one is in conflict.
+tends to a stationary point of the weighted sum, on the way harming an objective where that one is in conflict. A g₀
+shorter than √(8mε) Σ xᵢ‖gᵢ‖, 1e-3 of that sum in single precision, is rounding in a Gram matrix: it counts as 0, and d
+is 0.
 Errors: c ≤ 0; more than 12 objectives.
 """
 

@@ -1,0 +1,155 @@
+"""PCRPO's balance by any aggregator of the registry: what the policy step takes from it, and training with it."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from equipoise.algorithms import PCRPO, Balance, Slack, TrustRegion
+from equipoise.algorithms.trust_region import MODES, _direction
+from equipoise.gradients import AGGREGATORS
+from equipoise.gradients.metric import Metric
+from equipoise.numerics.krylov import NaturalGradients
+from probes import Bandit, TwoLimits
+from test_aggregators import BUILT_IN
+from test_probes import LEARNER, STD, last_costs, last_reward, solve
+
+every_aggregator = pytest.mark.parametrize("name", BUILT_IN)
+every_metric = pytest.mark.parametrize("metric", get_args(Metric))
+compiled_direction = jax.jit(_direction, static_argnames=("metric", "aggregator"))
+
+
+# One candidate's step
+
+
+def drawn(m, seed, conflict=0.0):
+    """Draw natural gradients of m objectives of very different lengths, in a Fisher matrix that is not the identity."""
+    random = np.random.default_rng(seed)
+    gradients = random.normal(size=(m, 5))
+    gradients[1:] -= conflict * gradients[0]
+    gradients *= random.uniform(0.1, 10, (m, 1))
+    root = random.normal(size=(5, 5))
+    directions = np.linalg.solve(root @ root.T + np.eye(5), gradients.T).T
+    return NaturalGradients(*(jnp.asarray(x, jnp.float32) for x in (gradients, directions, gradients @ directions.T)))
+
+
+def direction(name, natural, preference, wanted=None, metric="fisher"):
+    wanted = np.ones(len(preference), bool) if wanted is None else np.asarray(wanted)
+    preference = jnp.asarray(preference, jnp.float32)
+    return compiled_direction(
+        natural, jnp.asarray(wanted), preference, TrustRegion(), metric=metric, aggregator=AGGREGATORS[name]
+    )
+
+
+def apart(left, right):
+    return np.linalg.norm(left - right) / np.linalg.norm(right)
+
+
+CASES = [(seed, conflict) for seed in range(4) for conflict in (-0.5, 0.0, 0.8, 3.0)]
+
+
+@every_metric
+@pytest.mark.parametrize("name", ["upgrad", "pcgrad"])
+def test_for_one_constraint_these_are_pcrpos_projection(name, metric):
+    for case in CASES:
+        natural = drawn(2, *case)
+        found, expected = (direction(n, natural, (0.3, 0.7), metric=metric).coefficients for n in (name, "pcrpo"))
+        assert apart(found, expected) < 1e-3
+
+
+@every_aggregator
+def test_with_one_constraint_and_equal_weights_all_that_treat_objectives_alike_take_the_bisector(name):
+    """In the metric's units the two gradients are unit vectors; only of `step` the lengths differ."""
+    alike = AGGREGATORS[name].properties.permutation_equivariant >= 2
+    changes = []
+    for case in CASES:
+        natural = drawn(2, *case)
+        found, expected = (direction(n, natural, (0.5, 0.5)).coefficients for n in (name, "pcrpo"))
+        changes.append(apart(found, expected))
+    assert max(changes) < 1e-3 if alike else max(changes) > 0.1
+
+
+@every_aggregator
+def test_the_step_is_as_long_as_the_radius_for_every_aggregator(name):
+    """cᵀAc = 2δ·sin²φ."""
+    for case in CASES:
+        natural = drawn(2, *case)
+        found = direction(name, natural, (0.3, 0.7))
+        progress = np.asarray(natural.progress, float)
+        cosine = progress[0, 1] / np.sqrt(progress[0, 0] * progress[1, 1])
+        square = found.coefficients @ progress @ found.coefficients
+        assert square == pytest.approx(2 * TrustRegion().max_kl * (1 - min(cosine, 0) ** 2), rel=2e-3)
+
+
+@every_aggregator
+def test_opposite_objectives_are_stationary_for_every_aggregator(name):
+    gradients = jnp.asarray([[1.0, 2.0, 0.0], [-3.0, -6.0, 0.0]])
+    found = direction(name, NaturalGradients(gradients, gradients, gradients @ gradients.T), (0.3, 0.7))
+    assert found.vanishes
+    np.testing.assert_array_equal(found.coefficients, 0)
+
+
+@every_aggregator
+def test_only_a_balance_is_the_aggregators(name):
+    """The reward alone, a constraint alone, and two constraints are what they are with PCRPO's own projection."""
+    natural = drawn(3, 0, 0.8)
+    for wanted in ([True, False, False], [False, True, False], [False, True, True]):
+        preference = np.asarray(wanted) / sum(wanted)
+        found, expected = (direction(n, natural, preference, wanted) for n in (name, "pcrpo"))
+        np.testing.assert_array_equal(found.coefficients, expected.coefficients)
+
+
+@every_aggregator
+def test_a_balance_is_the_aggregators_direction_in_the_metrics_units(name):
+    natural, preference = drawn(3, 1, 0.8), jnp.asarray([0.6, 0.3, 0.1])
+    lengths = np.sqrt(np.diagonal(natural.progress))
+    units = natural.progress / np.outer(lengths, lengths)
+    weights = np.asarray(jax.jit(AGGREGATORS[name])(units, preference, np.ones(3, bool)))
+    expected = weights / lengths
+    found = np.asarray(direction(name, natural, preference).coefficients)
+    np.testing.assert_allclose(found / np.linalg.norm(found), expected / np.linalg.norm(expected), atol=1e-4)
+
+
+# Training
+
+
+def trained(name, probe, limits, **options):
+    """Train with the aggregator `name`; x_r is not ½, where most aggregators would do the same."""
+    handler = PCRPO(slack=Slack(low=-0.2), reward_weight=0.7, balance=Balance(name), learner=LEARNER)
+    return solve(handler, probe, limits, **options)
+
+
+@every_aggregator
+def test_every_aggregator_trains(name):
+    """Two constraints, both in their bands from the first iteration on."""
+    history = trained(name, TwoLimits(), (1.2, 1.2), iterations=3)
+    for estimate, report in history:
+        assert MODES[int(report.step.mode)] == "balance"
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((estimate, report)))
+
+
+NON_CONFLICTING = [name for name, aggregator in BUILT_IN.items() if aggregator.properties.non_conflicting >= 2]
+
+
+@pytest.mark.parametrize("name", NON_CONFLICTING)
+def test_an_aggregator_that_harms_none_ends_within_the_limit(name):
+    """And near it: the bandit's optimum under the limit has reward −1.18, and far inside there is none above −1.4."""
+    history = trained(name, Bandit(), (1.0,), iterations=25)
+    assert {MODES[int(report.step.mode)] for _, report in history[-10:]} == {"balance"}
+    assert last_costs(history)[0] <= 1.0
+    assert -1.35 < last_reward(history) < -((2 - np.sqrt(1 - STD**2)) ** 2) - STD**2 + 0.05
+    gains = np.array([report.step.gain for _, report in history[-10:]])
+    assert (gains >= -1e-6).all()
+
+
+# Settings
+
+
+def test_every_aggregator_is_a_choice_and_the_projection_the_default():
+    for name in BUILT_IN:
+        PCRPO(balance=Balance(name)).check()
+    assert PCRPO().balance == Balance("pcrpo")
