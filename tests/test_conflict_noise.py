@@ -41,8 +41,13 @@ def mean(found, field):
     return np.nanmean([getattr(one, field) for one in found])
 
 
-def test_the_batch_is_biased_to_zero_and_the_corrected_angle_is_not():
-    found = angles(100)
+@pytest.fixture(scope="module")
+def found():
+    """What 100 batches say."""
+    return angles(100)
+
+
+def test_the_batch_is_biased_to_zero_and_the_corrected_angle_is_not(found):
     assert mean(found, "signal_reward") == pytest.approx(0.6, abs=0.02)
     assert mean(found, "signal_cost") == pytest.approx(0.6, abs=0.02)
     assert mean(found, "naive") == pytest.approx(0.6 * COS, abs=0.02)  # shrunk by √(0.6 · 0.6)
@@ -50,28 +55,25 @@ def test_the_batch_is_biased_to_zero_and_the_corrected_angle_is_not():
     assert mean(found, "ratio") == pytest.approx(-COS, abs=0.03)
 
 
-def test_the_interval_covers_the_true_angle():
-    found = angles(100)
+def test_the_interval_covers_the_true_angle(found):
     assert np.mean([one.low <= COS <= one.high for one in found]) >= 0.93
     assert not any(one.low <= 0 for one in found if one.high >= 0)  # and is not so wide that it says nothing
 
 
-def test_the_scatter_is_that_of_one_batch_to_the_next():
-    found = angles(60)
+def test_the_scatter_is_that_of_one_batch_to_the_next(found):
     assert mean(found, "scatter") == pytest.approx(np.std([one.naive for one in found]), rel=0.25)
 
 
 def test_noise_that_reward_and_cost_share_biases_towards_itself():
     """Where both gradients err together the batch sees a conflict that is not there."""
-    found = angles(60, cos=0.0, together=-0.9)
-    assert mean(found, "naive") < -0.3
-    assert abs(mean(found, "corrected")) < 0.05
+    misled = angles(40, cos=0.0, together=-0.9)
+    assert mean(misled, "naive") < -0.3
+    assert abs(mean(misled, "corrected")) < 0.05
 
 
 def test_no_angle_is_told_of_gradients_that_are_all_noise():
-    found = angles(40, signal=0.0)
-    assert np.mean([np.isnan(one.corrected) for one in found]) > 0.8
-    assert not any(np.isnan(one.corrected) for one in angles(20, signal=0.9))
+    assert np.mean([np.isnan(one.corrected) for one in angles(30, signal=0.0)]) > 0.8
+    assert not any(np.isnan(one.corrected) for one in angles(10, signal=0.9))
 
 
 def test_corrected_products_are_the_mean_over_all_splits_in_halves():
