@@ -1,8 +1,10 @@
 """Every test runs with the library's shapes and types checked at run time, and shares compiled updates."""
 
+import gc
 import os
 import tempfile
 
+import jax
 import pytest
 from jaxtyping import install_import_hook
 
@@ -11,6 +13,14 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp(prefix="equi
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 
 install_import_hook("equipoise", "beartype.beartype")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def forget_compiled_code():
+    """Compiled functions are memory maps, of which Linux allows a process 65 530: a whole run of the tests has more."""
+    yield
+    jax.clear_caches()
+    gc.collect()
 
 
 @pytest.fixture
