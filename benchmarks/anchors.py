@@ -1,22 +1,22 @@
 """The runs behind docs/anchors.md: is what is learnt here as good as what the reference implementations learn?
 
-    python benchmarks/anchors.py trpo | safe | margin | bias [--seeds 5] [--runs runs/anchors]
+    python benchmarks/anchors.py trpo | safe | margin | scores | bias [--seeds 5] [--runs runs/anchors]
 
-Trains every run of a study that is not finished yet, one on each core, and writes docs/anchors/STUDY.csv from those
-that are: one row a run and stage of training. `bias` needs the runs of `trpo` and `safe`. A study can be stopped at
-any time and started again.
+Trains the runs of a study that have no rows in docs/anchors/STUDY.csv yet, one on each core, and adds a run's rows when
+it is finished, one a stage of training: a study can be stopped at any time and started again. `scores` measures the
+velocity tasks' two scores, and `bias` how far Ĵ is off; both need the runs of `trpo`, and `bias` those of `safe`.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import io
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
@@ -26,13 +26,15 @@ import numpy as np
 from equipoise.physics import NativePhysics
 from equipoise.tasks import TASKS
 from equipoise.training.evaluate import evaluate
-from equipoise.training.rollout import collect
+from equipoise.training.rollout import Rollout, collect
 from equipoise.training.run import Run
+from equipoise.training.storage import write_atomically
 
 RESULTS = Path(__file__).parents[1] / "docs" / "anchors"
 FIVE = [f"Safety{robot}Velocity-v1" for robot in ("Ant", "HalfCheetah", "Hopper", "Walker2d", "Swimmer")]
 TWO = ["SafetyHopperVelocity-v1", "SafetyHalfCheetahVelocity-v1"]
 FOUR = ["SafetyHalfCheetah-v4", "SafetyHopper-v4", *TWO]
+VELOCITY = [name for name in TASKS if "Velocity" in name]
 WINDOW = 100_000
 """Steps before a stage over which training reward and cost are averaged: 100 episodes, as OmniSafe's curves."""
 
@@ -82,38 +84,62 @@ def margin(seeds: int) -> Iterator[Job]:
                 yield job("crpo", task, seed, 500_000, "--limits", f"{0.9 * limit:g}", share=f"{share:g}")
 
 
-STUDIES = {"trpo": trpo, "safe": safe, "margin": margin}
+TRAINING = {"trpo": trpo, "safe": safe, "margin": margin}
 
 
-def train(jobs: list[Job], folder: Path) -> None:
-    """Train what is not finished, one run a core: two runs side by side waste less than one on two cores."""
+def train(jobs: list[Job], folder: Path) -> Iterator[Job]:
+    """Train the jobs, one run a core as two side by side waste less than one on two cores; yield each when finished."""
     cores: SimpleQueue[int] = SimpleQueue()
     for core in sorted(os.sched_getaffinity(0)):
         cores.put(core)
 
-    def run(job: Job) -> None:
-        path = folder / job.name
-        if (path / "finished").exists():
-            return
-        core = cores.get()
+    def run(job: Job) -> Job:
+        core, path = cores.get(), folder / job.name
         command = [sys.executable, "-m", "equipoise"]
-        command += ["resume", str(path)] if list(path.glob("checkpoints/*.npz")) else ["train", *job.arguments]
-        command += ["--threads", "1"] + (["--run-dir", str(path)] if "train" in command else [])
-        started = time.time()
+        if list(path.glob("checkpoints/*.npz")):
+            command += ["resume", str(path)]
+        else:
+            command += ["train", *job.arguments, "--run-dir", str(path)]
+        command += ["--threads", "1"]
         result = subprocess.run(
             command, stdout=subprocess.DEVNULL, preexec_fn=lambda: os.sched_setaffinity(0, {core}), check=False
         )
         cores.put(core)
         if result.returncode:
             raise SystemExit(f"{job.name} failed: {' '.join(command)}")
-        (path / "finished").write_text(f"{time.time() - started:.0f}\n")
-        print(f"{job.name}: {time.time() - started:.0f} s", flush=True)
+        return job
 
     with ThreadPoolExecutor(cores.qsize()) as pool:
-        list(pool.map(run, jobs))
+        for future in as_completed([pool.submit(run, job) for job in jobs]):
+            yield future.result()
 
 
-def rows_of(job: Job, path: Path) -> Iterator[dict[str, object]]:
+def study(name: str, jobs: list[Job], folder: Path) -> None:
+    """Train what the study's table lacks, and keep the table up to date."""
+    table = RESULTS / f"{name}.csv"
+    known: dict[tuple[str, ...], list[dict[str, str]]] = {}
+    if table.exists():
+        with table.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                known.setdefault(tuple(row[label] for label in jobs[0].labels), []).append(row)
+    folder.mkdir(parents=True, exist_ok=True)
+    for job in train([job for job in jobs if tuple(job.labels.values()) not in known], folder):
+        known[tuple(job.labels.values())] = list(rows_of(job, folder / job.name))
+        save(table, [row for job in jobs for row in known.get(tuple(job.labels.values()), [])])
+        print(job.name, flush=True)
+
+
+def save(table: Path, rows: list[dict[str, str]]) -> None:
+    """Write the rows as CSV."""
+    content = io.StringIO()
+    writer = csv.DictWriter(content, rows[0], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    table.parent.mkdir(exist_ok=True)
+    write_atomically(table, content.getvalue().encode())
+
+
+def rows_of(job: Job, path: Path) -> Iterator[dict[str, str]]:
     """Return one row for every fifth of a run."""
     run = Run.load(path)
     steps = np.array([row["steps"] for row in run.metrics], int)
@@ -152,56 +178,71 @@ def rows_of(job: Job, path: Path) -> Iterator[dict[str, object]]:
             "minutes": sum(20_000 / float(r["steps_per_second"]) for r in until) / 60,
             **{name: last.get(name, "") for name in ("eval_reward", "eval_cost", "eval_upper")},
         }
-        yield {name: f"{value:.5g}" if isinstance(value, float) else value for name, value in row.items()}
+        yield {name: f"{value:.5g}" if isinstance(value, float) else str(value) for name, value in row.items()}
 
 
-def bias(folder: Path, rounds: int = 50) -> Iterator[dict[str, object]]:
-    """Compare Ĵ_c, as an iteration estimates it, with the mean of fresh episodes, 1 000 each."""
-    for name in (
-        "SafetyHopperVelocity-v1-crpo-0",
-        "SafetyHalfCheetahVelocity-v1-crpo-0",
-        "SafetyWalker2dVelocity-v1-trpo-0",
-    ):
-        run = Run.load(folder / ("trpo" if "trpo" in name else "safe") / name)
-        physics = NativePhysics(TASKS[run.config.task], run.config.slots, threads=1)
-
-        def sample(purpose: int, run: Run = run, physics: NativePhysics = physics) -> list[np.ndarray]:
-            key = (run.config.seed, run.progress.iteration, 7, purpose)  # longer than any key of training
-            return [collect(physics, run.policy, run.problem.horizon, (*key, i)).costs[:, 0] for i in range(rounds)]
-
-        estimates, fresh = sample(1), np.concatenate(sample(2))
-        means = np.array([e.mean() for e in estimates])
+def scores(folder: Path) -> Iterator[dict[str, str]]:
+    """Measure what a policy trained on the cost alone costs, and what one trained on the reward alone does."""
+    jobs = [job("crpo", task, 0, 1_000_000, "--limits", "-1") for task in VELOCITY]  # never within: always safety
+    humanoid = job("trpo", "SafetyHumanoidVelocity-v1", 0, 1_000_000)
+    for trained in train([humanoid, *jobs], folder / "scores"):
+        print(trained.name, flush=True)
+    for task, cost_only in zip(VELOCITY, jobs, strict=True):
+        reward_only = folder / "trpo" / f"{task.replace('-v0', '-v1')}-trpo-0"  # v0 differs in what costs only
+        if not reward_only.exists():
+            reward_only = folder / "scores" / reward_only.name
+        found = [episodes_of(Run.load(path), task) for path in (folder / "scores" / cost_only.name, reward_only)]
         yield {
-            "task": run.config.task,
-            "run": name,
-            "iterations": rounds,
-            "estimate": f"{means.mean():.4g}",
-            "estimate_se": f"{means.std(ddof=1) / np.sqrt(rounds):.2g}",
-            "fresh": f"{fresh.mean():.4g}",
-            "fresh_se": f"{fresh.std(ddof=1) / np.sqrt(len(fresh)):.2g}",
+            "task": task,
+            "cost_only": f"{found[0].costs.mean():.4g}",
+            "unconstrained": f"{found[1].costs.mean():.4g}",
+            "reward_of_cost_only": f"{found[0].returns.mean():.4g}",
+            "reward_of_unconstrained": f"{found[1].returns.mean():.4g}",
         }
+
+
+def episodes_of(run: Run, task: str, episodes: int = 100) -> Rollout:
+    """Roll out fresh episodes of the run's stochastic policy on `task`."""
+    physics = NativePhysics(TASKS[task], episodes, threads=1)
+    return collect(physics, run.policy, run.problem.horizon, (run.config.seed, run.progress.iteration, 7))
+
+
+def bias(folder: Path, rounds: int = 50) -> Iterator[dict[str, str]]:
+    """Compare Ĵ_c, as an iteration estimates it from 20 000 steps in 20 slots and in 4, with 1 000 fresh episodes.
+
+    In 20 slots one episode a slot counts, so Ĵ is unbiased; in 4 slots episodes that end early are followed by others.
+    """
+    for study, name in (
+        ("safe", "SafetyHopperVelocity-v1-crpo-0"),
+        ("safe", "SafetyHalfCheetahVelocity-v1-crpo-0"),
+        ("trpo", "SafetyWalker2dVelocity-v1-trpo-0"),
+    ):
+        run = Run.load(folder / study / name)
+        fresh = episodes_of(run, run.config.task, 1000).costs
+        row = {"run": name, "fresh": f"{fresh.mean():.4g}", "fresh_se": f"{fresh.std(ddof=1) / np.sqrt(1000):.2g}"}
+        for slots in (20, 4):
+            physics = NativePhysics(TASKS[run.config.task], slots)
+            key = (run.config.seed, run.progress.iteration, 8, slots)  # longer than any key of training
+            rollouts = [collect(physics, run.policy, 20_000 // slots, (*key, i)) for i in range(rounds)]
+            means = np.array([rollout.costs.mean() for rollout in rollouts])
+            row[f"slots_{slots}"] = f"{means.mean():.4g}"
+            row[f"slots_{slots}_se"] = f"{means.std(ddof=1) / np.sqrt(rounds):.2g}"
+            row[f"slots_{slots}_episodes"] = f"{np.mean([len(rollout.costs) for rollout in rollouts]):.4g}"
+        yield row
 
 
 def main() -> None:
     """Train and summarise a study."""
+    measuring = {"scores": scores, "bias": bias}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("study", choices=[*STUDIES, "bias"])
+    parser.add_argument("study", choices=[*TRAINING, *measuring])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--runs", type=Path, default=Path("runs/anchors"))
     options = parser.parse_args()
-    folder = options.runs / options.study
-    if options.study == "bias":
-        rows = list(bias(options.runs))
+    if options.study in TRAINING:
+        study(options.study, list(TRAINING[options.study](options.seeds)), options.runs / options.study)
     else:
-        jobs = list(STUDIES[options.study](options.seeds))
-        folder.mkdir(parents=True, exist_ok=True)
-        train(jobs, folder)
-        rows = [row for job in jobs for row in rows_of(job, folder / job.name)]
-    RESULTS.mkdir(exist_ok=True)
-    with (RESULTS / f"{options.study}.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+        save(RESULTS / f"{options.study}.csv", list(measuring[options.study](options.runs)))
 
 
 if __name__ == "__main__":
