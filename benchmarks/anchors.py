@@ -80,8 +80,8 @@ def margin(seeds: int) -> Iterator[Job]:
         for share in (1.0, 0.5, 2.0, 0.25, 1.5):
             for task in FOUR:
                 limit = share * TASKS[task].limits()[0]
-                yield job("pcrpo", task, seed, 500_000, "--limits", f"{limit:g}", share=f"{share:g}")
-                yield job("crpo", task, seed, 500_000, "--limits", f"{0.9 * limit:g}", share=f"{share:g}")
+                yield job("pcrpo", task, seed, 1_000_000, "--limits", f"{limit:g}", share=f"{share:g}")
+                yield job("crpo", task, seed, 1_000_000, "--limits", f"{0.9 * limit:g}", share=f"{share:g}")
 
 
 TRAINING = {"trpo": trpo, "safe": safe, "margin": margin}
@@ -101,9 +101,8 @@ def train(jobs: list[Job], folder: Path) -> Iterator[Job]:
         else:
             command += ["train", *job.arguments, "--run-dir", str(path)]
         command += ["--threads", "1"]
-        result = subprocess.run(
-            command, stdout=subprocess.DEVNULL, preexec_fn=lambda: os.sched_setaffinity(0, {core}), check=False
-        )
+        os.sched_setaffinity(0, {core})  # of this thread, and of the process that it starts
+        result = subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
         cores.put(core)
         if result.returncode:
             raise SystemExit(f"{job.name} failed: {' '.join(command)}")
