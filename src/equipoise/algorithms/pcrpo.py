@@ -24,8 +24,9 @@ class PCRPO:
 
     slack: Slack = Slack()
     """The band around the limit."""
-    metric: Metric = "fisher"
-    """Geometry in which gradients are compared and projected. Only in `fisher` does the step taken harm neither."""
+    metric: Metric = "euclidean"
+    """Geometry in which gradients are compared and projected. In `fisher` the step harms neither on the episodes it was
+    computed from; on others `euclidean` steps do less harm (docs/conflict.md)."""
     reward_weight: float = 0.5
     """x_r, the reward's weight in the balance; the active constraints share 1 − x_r."""
     balance: Balance = Balance()

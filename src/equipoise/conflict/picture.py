@@ -183,10 +183,11 @@ def _held_out(axis: Axes, conflict: Conflict) -> None:
     labels = [f"{name}\nalone" if name in ("reward", "safety") else name for name in found]
     axis.set_xticks(np.arange(len(found)), labels, fontsize=8)
     axis.set_xlabel("the balance step in each metric; one objective alone")
-    axis.set_ylim(0, 100)
+    axis.set_ylim(0, 125)  # room for the legend above bars of 100
+    axis.set_yticks([0, 20, 40, 60, 80, 100])
     axis.set_ylabel("% of random halves of the episodes")
     axis.set_title(f"Which steps do harm on held-out episodes? (iteration {conflict.around.iteration})", fontsize=11)
-    axis.legend(frameon=False, fontsize=8)
+    axis.legend(frameon=False, fontsize=8, loc="upper left", ncols=2)
 
 
 def _map(axis: Axes, conflict: Conflict, values: Float[np.ndarray, "G G"], name: str, colours: str) -> None:
