@@ -1,6 +1,6 @@
 """The runs behind docs/anchors.md: is what is learnt here as good as what the reference implementations learn?
 
-    python benchmarks/anchors.py trpo | safe | margin | scores | bias [--seeds 5] [--runs runs/anchors]
+    python benchmarks/anchors.py trpo | same | safe | margin | scores | bias [--seeds 5] [--runs runs/anchors]
 
 Trains the runs of a study that have no rows in docs/anchors/STUDY.csv yet, one on each core, and adds a run's rows when
 it is finished, one a stage of training: a study can be stopped at any time and started again. `scores` measures the
@@ -24,6 +24,7 @@ from queue import SimpleQueue
 import numpy as np
 
 from equipoise.physics import NativePhysics
+from equipoise.physics.native import load_model
 from equipoise.tasks import TASKS
 from equipoise.training.evaluate import evaluate
 from equipoise.training.rollout import Rollout, collect
@@ -66,6 +67,15 @@ def trpo(seeds: int) -> Iterator[Job]:
             yield job("trpo", task, seed, 1_000_000)
 
 
+def same(seeds: int) -> Iterator[Job]:
+    """TRPO at OmniSafe's settings: its KL is a mean over action dimensions, so δ and damping are n times as large."""
+    for seed in range(seeds):
+        for task in FIVE:
+            n = load_model(TASKS[task]).nu
+            options = f"--log-std 0 --trust-region.max-kl {0.01 * n:g} --trust-region.damping {0.1 * n:g}"
+            yield job("trpo", task, seed, 1_000_000, *options.split(), "--trust-region.cg-iterations", "15")
+
+
 def safe(seeds: int) -> Iterator[Job]:
     """CRPO, with OmniSafe's tolerance of 2 inside the limit of 25, and PCRPO."""
     for seed in range(seeds):
@@ -84,7 +94,7 @@ def margin(seeds: int) -> Iterator[Job]:
                 yield job("crpo", task, seed, 1_000_000, "--limits", f"{0.9 * limit:g}", share=f"{share:g}")
 
 
-TRAINING = {"trpo": trpo, "safe": safe, "margin": margin}
+TRAINING = {"trpo": trpo, "same": same, "safe": safe, "margin": margin}
 
 
 def train(jobs: list[Job], folder: Path) -> Iterator[Job]:

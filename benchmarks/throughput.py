@@ -2,11 +2,11 @@
 
     python benchmarks/throughput.py [--rounds 7] [--tasks SafetyHopper-v4 ...]
 
-Stages, all on the actions of the same rollout: `raw` is mujoco.batch stepping the same 20 simulations and nothing
-else; `environment` adds observation, reward, cost and checks; `rollout` adds the policy; `training` adds the update
-(PCRPO in balance mode, at its default settings). Stages are timed in turn, round after round, and shares are medians
-of a round's ratios, so that a noisy machine disturbs both sides. Start-up and memory are of whole processes. Prints a
-table, and one JSON object a line for machines to read.
+Stages, all on the actions of the same rollout, and starting anew where its episodes end: `raw` is mujoco.batch
+stepping the same 20 simulations and nothing else; `environment` adds observation, reward, cost and checks; `rollout`
+adds the policy; `training` adds the update (PCRPO in balance mode, at its default settings). Stages are timed in
+turn, round after round, and shares are medians of a round's ratios, so that a noisy machine disturbs both sides.
+Start-up and memory are of whole processes. Prints one JSON object a line for machines to read, and a table.
 """
 
 from __future__ import annotations
@@ -48,36 +48,53 @@ def speed(steps: int, run: Callable[[], object]) -> float:
     return steps / (time.perf_counter() - started)
 
 
-def replay(physics: NativePhysics, actions: np.ndarray, slots: int) -> float:
+def replay(physics: NativePhysics, actions: np.ndarray, done: np.ndarray, slots: int) -> float:
     """Speed of a bare mujoco.batch of `slots` simulations under the rollout's `actions`."""
     model = load_model(type(physics.task))
     batch = mujoco.batch.Batch(model, slots)
     qpos, qvel, control = batch.bind("qpos"), batch.bind("qvel"), batch.bind("ctrl")
-    qpos[:], qvel[:] = first_states(physics, slots)
+    starts = first_states(physics, slots)
+    qpos[:], qvel[:] = starts
     batch.forward()
     columns = np.arange(slots) % actions.shape[1]
-    steps = max(200, actions[..., 0].size // slots)
-    chosen = [actions[t % len(actions), columns] for t in range(steps)]
+    times = np.arange(max(200, done.size // slots)) % len(actions)
+    chosen = [(actions[t, columns], np.flatnonzero(done[t, columns])) for t in times]
 
     def run() -> None:
-        for action in chosen:
+        for action, ended in chosen:
             control[:] = action
             batch.step(nstep=physics.task.frame_skip)
+            if len(ended):
+                qpos[ended], qvel[ended] = starts[0][ended], starts[1][ended]
 
     return speed(len(chosen) * slots, run)
 
 
 def first_states(physics: NativePhysics, slots: int) -> tuple[np.ndarray, np.ndarray]:
     """States that a rollout starts from."""
-    physics.reset(range(physics.slots), [random_for("bench", slot) for slot in range(physics.slots)])
+    physics.reset(range(physics.slots), randoms(physics.slots))
     rows = np.arange(slots) % physics.slots
     return physics.state.qpos[rows], physics.state.qvel[rows]
 
 
-def environment(physics: NativePhysics, actions: np.ndarray) -> float:
+def randoms(slots: int) -> list[np.random.Generator]:
+    """The slots' sources of first states."""
+    return [random_for("bench", slot) for slot in range(slots)]
+
+
+def environment(physics: NativePhysics, actions: np.ndarray, done: np.ndarray) -> float:
     """Speed of the environment under the rollout's `actions`."""
-    first_states(physics, physics.slots)
-    return speed(actions[..., 0].size, lambda: [physics.step(action) for action in actions])
+    sources = randoms(physics.slots)
+    physics.reset(range(physics.slots), sources)
+
+    def run() -> None:
+        for action, over in zip(actions, done, strict=True):
+            physics.step(action)
+            if over.any():
+                ended = np.flatnonzero(over).tolist()
+                physics.reset(ended, [sources[slot] for slot in ended])
+
+    return speed(done.size, run)
 
 
 def measure(task: str, rounds: int) -> list[dict[str, object]]:
@@ -93,17 +110,16 @@ def measure(task: str, rounds: int) -> list[dict[str, object]]:
         learner = progress.learner
         actor = Actor(learner.policy, learner.observations)
         rollout = collect(physics, actor, steps, (0, progress.iteration))
-        actions = rollout.batch.action.astype(float)
-        raw = replay(physics, actions, config.slots)
-        stages.setdefault("raw", []).append(raw)
-        stages.setdefault("environment", []).append(environment(physics, actions))
+        replayed = rollout.batch.action.astype(float), rollout.batch.done
+        stages.setdefault("raw", []).append(replay(physics, *replayed, config.slots))
+        stages.setdefault("environment", []).append(environment(physics, *replayed))
         key = (0, progress.iteration)
         stages.setdefault("rollout", []).append(
             speed(config.steps_per_iteration, lambda a=actor, k=key: collect(physics, a, steps, k))
         )
         progress, row = iterate(config, physics, algorithm, progress)
         stages.setdefault("training", []).append(row["steps_per_second"])
-        stages.setdefault("raw, best size", []).append(max(replay(physics, actions, n) for n in RAW_SIZES))
+        stages.setdefault("raw, best size", []).append(max(replay(physics, *replayed, n) for n in RAW_SIZES))
     return [
         {
             "task": task,
@@ -145,13 +161,16 @@ def main() -> None:
     parser.add_argument("--no-start-up", action="store_true", help="leave out start-up time and memory")
     options = parser.parse_args()
 
-    rows = [row for task in options.tasks for row in measure(task, options.rounds)]
+    rows = []
+    for task in options.tasks:
+        measured = measure(task, options.rounds)
+        for row in measured:  # at once: a whole run takes half an hour
+            print(json.dumps(row), flush=True)
+        rows += measured
     table = Table("task", "stage", "steps/s", "share of raw")
     for row in rows:
         table.add_row(row["task"], row["stage"], f"{row['steps_per_second']:,}", f"{row['share_of_raw']:.2f}")
     Console().print(table)
-    for row in rows:
-        print(json.dumps(row))
     if not options.no_start_up:
         with tempfile.TemporaryDirectory() as cache:
             for state in ("cold", "warm"):

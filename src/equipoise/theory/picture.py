@@ -43,7 +43,7 @@ def paint(findings: Findings, path: Path) -> None:
     _offset(axes[1, 1], findings)
     _oscillation(axes[1, 2])
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(handles), frameon=False)
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
     figure.savefig(path, format="png", dpi=110)
 
 
