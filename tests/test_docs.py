@@ -198,21 +198,23 @@ def test_the_commands_for_an_own_aggregator_do_what_they_say(tmp_path, monkeypat
         "train": "--slots 2 --steps-per-iteration 2000 --total-steps 2000 --limits 1500 --slack.low -1 --slack.high 1",
         "evaluate": "--episodes 2",
         "resume": "",
+        "conflict": "--episodes 4 --grid 3",
     }
-    train, evaluate, resume = commands(OWN_AGGREGATOR)
-    for arguments in (train, evaluate, resume):
+    train, evaluate, resume, conflict = commands(OWN_AGGREGATOR)
+    for arguments in (train, evaluate, resume, conflict):
         forget_aggregators()
         assert main([*arguments, *quicker[arguments[0]].split()]) == 0, capsys.readouterr().err
         assert ("my_aggregators" in sys.modules) == (arguments is not evaluate)
     assert [row["mode"] for row in Run.load(Path("runs/own")).metrics] == ["balance"]
     assert shlex.join(["equipoise", *resume]) in capsys.readouterr().out
-    forget_aggregators()
-    assert main(resume[:2]) == 2
-    said = capsys.readouterr().err
-    assert "is not registered; 'my_aggregators' has to be imported" in said
-    assert f"(equipoise {shlex.join(resume[:1])} RUN {shlex.join(resume[2:])})" in said
-    assert said.count("\n") == 1
-    assert "my_aggregators" not in sys.modules
+    for arguments in (resume, conflict):
+        forget_aggregators()
+        assert main(arguments[:2]) == 2
+        said = capsys.readouterr().err
+        assert "is not registered; 'my_aggregators' has to be imported" in said
+        assert f"(on the command line: {shlex.join(arguments[2:])})" in said
+        assert said.count("\n") == 1
+        assert "my_aggregators" not in sys.modules
 
 
 @every_document

@@ -181,6 +181,7 @@ def conflict(
     grid: int = 7,
     cost: str | None = None,
     environment: EnvironmentId = None,
+    aggregator: AggregatorName = None,
     threads: int = 0,
 ) -> None:
     """Analyse how reward and cost conflict in a run, and draw it: cos φ without its noise, and a map of both.
@@ -193,11 +194,15 @@ def conflict(
         grid: Points of the map in each direction, an odd number.
         cost: Cost to analyse, where there are several; by default the first.
         environment: For a run on an environment MODULE:ID, the same again: it allows the import.
+        aggregator: For a run with an aggregator MODULE:NAME, the same again: it allows the import.
         threads: Physics threads, 0 for all cores. Results do not depend on it.
     """
     from equipoise.conflict.report import analyse_conflict, show
+    from equipoise.gradients import load
     from equipoise.training.run import Run
 
+    if aggregator is not None:
+        load(aggregator)
     show(analyse_conflict(Run.load(run), iteration, episodes, seed, grid, cost, environment, threads))
     print(f"written: {run / 'conflict.csv'}, {run / 'conflict.png'}")
 

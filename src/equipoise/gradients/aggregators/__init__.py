@@ -50,7 +50,7 @@ def find(name: str) -> Aggregator:
     if module:
         raise UsageError(
             f"aggregator {name!r} is not registered; {module!r} has to be imported and to register it "
-            f"(equipoise resume RUN --aggregator {name})"
+            f"(on the command line: --aggregator {name})"
         )
     raise UsageError(f"{unknown('aggregator', name, AGGREGATORS)} (one of your own has to be registered first)")
 
