@@ -19,6 +19,7 @@ from equipoise.algorithms.trust_region import MODES, OUTCOMES
 from equipoise.cli import main
 from equipoise.gradients import AGGREGATORS
 from equipoise.gradients.metric import Metric
+from equipoise.theory import experiment
 from equipoise.training import loop
 from equipoise.training.config import VERSION, make_simulator
 from equipoise.training.run import Run
@@ -162,11 +163,12 @@ def test_commands_are_understood(arguments, monkeypatch, capsys, own_aggregators
             config.check(make_simulator(config).problem)
         raise Understood
 
-    def understood_run(path):
+    def understood_run(*_):
         raise Understood
 
     monkeypatch.setattr(loop, "train", understood_training)
     monkeypatch.setattr(Run, "load", understood_run)
+    monkeypatch.setattr(experiment, "theory", understood_run)
     monkeypatch.setattr(catalogue, "draw_still", lambda task, path: None)
     try:
         assert main(arguments) == 0, capsys.readouterr().err

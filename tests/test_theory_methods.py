@@ -109,8 +109,10 @@ def test_pcrpo_without_a_band_is_crpo_iterate_for_iterate(cmdp, tolerance):
 
 
 def test_with_exact_values_calibrated_slack_is_the_hard_switch():
+    """Up to rounding: they are two programs, which XLA may compile to different orders of summation."""
     calibrated = Switch(PCRPO(slack=Slack("calibrated", high=0.0)))
-    np.testing.assert_array_equal(*(trace(GARNETS[0], method, 0.05, 60)[1] for method in (calibrated, hard(0.0))))
+    found, expected = (trace(GARNETS[0], method, 0.05, 60)[1] for method in (calibrated, hard(0.0)))
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
 
 
 def test_the_hard_switch_flips_at_every_step_of_the_see_saw_and_its_swing_is_the_step():
