@@ -4,7 +4,6 @@ import gc
 import os
 import tempfile
 
-import jax
 import pytest
 from jaxtyping import install_import_hook
 
@@ -19,6 +18,8 @@ install_import_hook("equipoise", "beartype.beartype")
 def forget_compiled_code():
     """Compiled functions are memory maps, of which Linux allows a process 65 530: a whole run of the tests has more."""
     yield
+    import jax  # not above: it reads the environment when it is imported
+
     jax.clear_caches()
     gc.collect()
 
