@@ -1,6 +1,6 @@
 """The runs behind docs/anchors.md: is what is learnt here as good as what the reference implementations learn?
 
-    python benchmarks/anchors.py trpo | same | safe | margin | scores | bias [--seeds 5] [--runs runs/anchors]
+    python benchmarks/anchors.py trpo | same | hopper | safe | margin | scores | bias [--seeds 5] [--runs runs/anchors]
 
 Trains the runs of a study that have no rows in docs/anchors/STUDY.csv yet, one on each core, and adds a run's rows when
 it is finished, one a stage of training: a study can be stopped at any time and started again. `scores` measures the
@@ -51,6 +51,11 @@ class Job:
     labels: dict[str, str]
     """What tells it from the study's other runs."""
 
+    @property
+    def key(self) -> tuple[str, ...]:
+        """The values of the labels."""
+        return tuple(self.labels.values())
+
 
 def job(algorithm: str, task: str, seed: int, steps: int, *options: str, **labels: str) -> Job:
     """Describe a run of `algorithm` on `task`."""
@@ -76,8 +81,19 @@ def same(seeds: int) -> Iterator[Job]:
             yield job("trpo", task, seed, 1_000_000, *options.split(), "--trust-region.cg-iterations", "15")
 
 
+def hopper(seeds: int) -> Iterator[Job]:
+    """TRPO on Hopper with OmniSafe's first σ, with its other settings, and with both."""
+    sigma, others = (
+        "--log-std 0",
+        "--trust-region.max-kl 0.03 --trust-region.damping 0.3 --trust-region.cg-iterations 15",
+    )
+    for seed in range(seeds):
+        for name, options in {"sigma": sigma, "both": f"{sigma} {others}", "others": others}.items():
+            yield job("trpo", "SafetyHopperVelocity-v1", seed, 1_000_000, *options.split(), setting=name)
+
+
 def safe(seeds: int) -> Iterator[Job]:
-    """CRPO, with OmniSafe's tolerance of 2 inside the limit of 25, and PCRPO."""
+    """CRPO, with no tolerance as is its default (OmniSafe's is 2), and PCRPO, at the limit of 25."""
     for seed in range(seeds):
         for task in TWO:
             for algorithm in ("crpo", "pcrpo"):
@@ -94,7 +110,7 @@ def margin(seeds: int) -> Iterator[Job]:
                 yield job("crpo", task, seed, 1_000_000, "--limits", f"{0.9 * limit:g}", share=f"{share:g}")
 
 
-TRAINING = {"trpo": trpo, "same": same, "safe": safe, "margin": margin}
+TRAINING = {"trpo": trpo, "same": same, "hopper": hopper, "safe": safe, "margin": margin}
 
 
 def train(jobs: list[Job], folder: Path) -> Iterator[Job]:
@@ -132,9 +148,11 @@ def study(name: str, jobs: list[Job], folder: Path) -> None:
             for row in csv.DictReader(file):
                 known.setdefault(tuple(row[label] for label in jobs[0].labels), []).append(row)
     folder.mkdir(parents=True, exist_ok=True)
-    for job in train([job for job in jobs if tuple(job.labels.values()) not in known], folder):
-        known[tuple(job.labels.values())] = list(rows_of(job, folder / job.name))
-        save(table, [row for job in jobs for row in known.get(tuple(job.labels.values()), [])])
+    order = {job.key: place for place, job in enumerate(jobs)}
+    for job in train([job for job in jobs if job.key not in known], folder):
+        known[job.key] = list(rows_of(job, folder / job.name))
+        done = sorted(known, key=lambda key: order.get(key, len(order)))  # those of more seeds than asked for stay
+        save(table, [row for key in done for row in known[key]])
         print(job.name, flush=True)
 
 
@@ -192,7 +210,8 @@ def rows_of(job: Job, path: Path) -> Iterator[dict[str, str]]:
 
 def scores(folder: Path) -> Iterator[dict[str, str]]:
     """Measure what a policy trained on the cost alone costs, and what one trained on the reward alone does."""
-    jobs = [job("crpo", task, 0, 1_000_000, "--limits", "-1") for task in VELOCITY]  # never within: always safety
+    always_safety = "--limits 0 --tolerance -1".split()  # no cost is below −1
+    jobs = [job("crpo", task, 0, 1_000_000, *always_safety) for task in VELOCITY]
     humanoid = job("trpo", "SafetyHumanoidVelocity-v1", 0, 1_000_000)
     for trained in train([humanoid, *jobs], folder / "scores"):
         print(trained.name, flush=True)
