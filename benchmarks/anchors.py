@@ -195,6 +195,7 @@ def rows_of(job: Job, path: Path) -> Iterator[dict[str, str]]:
             "cost": mean("cost/cost"),
             "violation": mean("violation", until),
             "inside": float(np.mean([float(r["cost/cost"]) <= limit for r in until])),
+            "swing": float(np.std([float(r["cost/cost"]) for r in until[len(until) // 2 :]], ddof=1)),
             "log_std": mean("log_std"),
             "kl": mean("kl"),
             "backtracks": mean("backtracks"),
