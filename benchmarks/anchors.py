@@ -1,10 +1,10 @@
 """The runs behind docs/anchors.md: is what is learnt here as good as what the reference implementations learn?
 
-    python benchmarks/anchors.py trpo | same | hopper | safe | margin | scores | bias [--seeds 5] [--runs runs/anchors]
+    python benchmarks/anchors.py STUDY [--seeds 5] [--runs runs/anchors]
 
 Trains the runs of a study that have no rows in docs/anchors/STUDY.csv yet, one on each core, and adds a run's rows when
-it is finished, one a stage of training: a study can be stopped at any time and started again. `scores` measures the
-velocity tasks' two scores, and `bias` how far Ĵ is off; both need the runs of `trpo`, and `bias` those of `safe`.
+it is finished, one a stage of training: a study can be stopped at any time and started again. Two measure: `scores`
+the velocity tasks' two scores, and `bias` how far Ĵ is off; both need the runs of `trpo`, and `bias` those of `safe`.
 """
 
 from __future__ import annotations
@@ -92,6 +92,15 @@ def hopper(seeds: int) -> Iterator[Job]:
             yield job("trpo", "SafetyHopperVelocity-v1", seed, 1_000_000, *options.split(), setting=name)
 
 
+def damping(seeds: int) -> Iterator[Job]:
+    """TRPO with three times the default damping, and with 0.1 for every action dimension, as OmniSafe's comes to."""
+    for seed in range(seeds):
+        for task in FIVE:
+            for setting, value in (("0.3", 0.3), ("n", 0.1 * load_model(TASKS[task]).nu)):
+                if setting == "0.3" or task != "SafetyHopperVelocity-v1":  # whose n is 3
+                    yield job("trpo", task, seed, 1_000_000, "--trust-region.damping", f"{value:g}", setting=setting)
+
+
 def safe(seeds: int) -> Iterator[Job]:
     """CRPO, with no tolerance as is its default (OmniSafe's is 2), and PCRPO, at the limit of 25."""
     for seed in range(seeds):
@@ -110,7 +119,7 @@ def margin(seeds: int) -> Iterator[Job]:
                 yield job("crpo", task, seed, 1_000_000, "--limits", f"{0.9 * limit:g}", share=f"{share:g}")
 
 
-TRAINING = {"trpo": trpo, "same": same, "hopper": hopper, "safe": safe, "margin": margin}
+TRAINING = {"trpo": trpo, "same": same, "hopper": hopper, "damping": damping, "safe": safe, "margin": margin}
 
 
 def train(jobs: list[Job], folder: Path) -> Iterator[Job]:
