@@ -329,6 +329,23 @@ def test_a_diverged_slot_is_reported_disturbs_no_other_and_works_again_after_its
     assert_identical(rows(again, [0, 1, 3]), rows(run(healthy, actions), [0, 1, 3]))
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("field", ["qpos", "qvel"])
+def test_a_slot_whose_state_is_not_finite_has_diverged_though_mujoco_says_nothing(monkeypatch, field, value):
+    physics = make("SafetyHopper-v4", 3)
+    batch = physics._batch
+
+    class Silent:
+        def step(self, nstep: int) -> None:
+            batch.step(nstep=nstep)
+            batch.bind(field)[1, -1] = value
+
+    monkeypatch.setattr(physics, "_batch", Silent())
+    step = physics.step(np.zeros((3, 3)))
+    assert step.diverged.tolist() == [False, True, False]
+    assert not step.terminated[1]
+
+
 def test_a_slot_in_which_mujoco_raises_has_diverged(monkeypatch):
     physics = make("SafetyHopper-v4", 3)
 
