@@ -51,17 +51,16 @@ def table_of_tasks() -> RenderableType:
         parts += [table, *cautions, ""]
     parts.append(
         "Limits are on the mean over episodes of an episode's summed cost. Beside them, to compare with: what a policy "
-        "trained on the cost alone costs, and one trained on the reward alone (– where the limit is the suite's own). "
+        "trained on the cost alone costs, and one trained on the reward alone, each for a million steps. "
         "A task's formulas: equipoise tasks ID"
     )
     return Group(*parts)
 
 
 def _costs(task: type[Task]) -> Iterator[tuple[str, str, str, str, str]]:
-    """Yield each cost's name, limit, limit per step, and its scores without reward and without limit, if measured."""
-    for k, (name, limit) in enumerate(zip(task.cost_names, task.limits(), strict=True)):
-        score = task.measured[k] if task.measured else None
-        scores = ("–", "–") if score is None else (f"{score.cost_only:.4g}", f"{score.unconstrained:.4g}")
+    """Yield each cost's name, limit, limit per step, and its scores without reward and without limit."""
+    for name, limit, score in zip(task.cost_names, task.limits(), task.measured, strict=True):
+        scores = f"{score.cost_only:.4g}", f"{score.unconstrained:.4g}"
         yield name, f"{limit:.4g}", f"{limit / task.horizon:.4g}", *scores
 
 
@@ -77,8 +76,7 @@ def page_of_task(task: type[Task]) -> RenderableType:
     sizes.add_row("episode", f"{task.horizon} steps of {dt:g} s, {task.horizon * dt:g} s in all")
     for name, limit, per_step, cost_only, unconstrained in _costs(task):
         sizes.add_row(f"limit on {name}", f"{limit} an episode, {per_step} a step")
-        if task.measured:
-            sizes.add_row("", f"for the cost alone: {cost_only}; for the reward alone: {unconstrained}")
+        sizes.add_row("", f"for the cost alone: {cost_only}; for the reward alone: {unconstrained}")
     usage = Table.grid(padding=(0, 2))
     usage.add_column(style="bold")
     usage.add_column()

@@ -75,10 +75,10 @@ class Random(Protocol):
 
 @dataclass(frozen=True)
 class MeasuredLimit:
-    """Where a task's default limit comes from: measured once, then frozen.
+    """Two scores to compare a task's default limit with: measured once, then frozen.
 
-    limit = cost_only + 0.25 · (unconstrained − cost_only), each the stochastic policy's mean episode cost after
-    one million steps: of a policy that only lowers the cost, and of unconstrained TRPO.
+    Each the stochastic policy's mean episode cost after one million steps, of a policy that only lowers the cost and of
+    unconstrained TRPO. Where a suite has no limit of its own, limit = cost_only + 0.25 · (unconstrained − cost_only).
     """
 
     cost_only: float
@@ -112,8 +112,7 @@ class Task(abc.ABC):
     cost_names: ClassVar[tuple[str, ...]] = ("cost",)
     """One name for each constraint."""
     measured: ClassVar[tuple[MeasuredLimit, ...]]
-    """For each constraint, the two scores that its default limit was frozen from; none where a suite has a limit of its
-    own."""
+    """For each constraint, two scores: its default limit was frozen from them, unless the suite has one of its own."""
     caution: ClassVar[str] = ""
     """What a user should know before choosing the task, in one line; empty where there is nothing."""
 
