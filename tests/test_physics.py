@@ -329,6 +329,14 @@ def test_a_diverged_slot_is_reported_disturbs_no_other_and_works_again_after_its
     assert_identical(rows(again, [0, 1, 3]), rows(run(healthy, actions), [0, 1, 3]))
 
 
+@every_task
+def test_a_state_that_breaks_down_before_any_step_is_forgotten_at_the_reset(task_id):
+    physics = make(task_id, 3)
+    physics.set_state(*absurd(physics, "qvel", 1e200), slots=[1])
+    physics.reset([1], generators([8]))
+    assert not run(physics, random_actions(physics, steps=2)).diverged.any()
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 @pytest.mark.parametrize("field", ["qpos", "qvel"])
 def test_a_slot_whose_state_is_not_finite_has_diverged_though_mujoco_says_nothing(monkeypatch, field, value):

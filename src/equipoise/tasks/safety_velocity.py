@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from jaxtyping import Bool, Float
 
 from equipoise.tasks.robots import Ant, HalfCheetah, Hopper, Humanoid, Swimmer, Walker2d
-from equipoise.tasks.task import MeasuredLimit, State, Task, namespace
+from equipoise.tasks.task import MeasuredLimit, State, Task, length
 
 Array = Any
 
@@ -51,7 +51,7 @@ class SpeedLimit:
     def cost(self, before: State, action: Float[Array, "... act"], after: State) -> Float[Array, "... K"]:
         """Return [speed > threshold]."""
         velocity = self.velocity(before, after)
-        speed = namespace(velocity).linalg.norm(velocity, axis=-1) if self.planar else velocity[..., 0]
+        speed = length(velocity) if self.planar else velocity[..., 0]
         return 1.0 * (speed > self.threshold)[..., None]
 
 
