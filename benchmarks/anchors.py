@@ -182,6 +182,7 @@ def rows_of(job: Job, path: Path) -> Iterator[dict[str, str]]:
         stage = fifth * run.config.total_steps // 5
         rows = [r for r, at in zip(run.metrics, steps, strict=True) if stage - WINDOW < at <= stage]
         until = [r for r, at in zip(run.metrics, steps, strict=True) if at <= stage]
+        costs = np.array([float(r["cost/cost"]) for r in until])
 
         def mean(column: str, rows: list = rows) -> float:
             return float(np.mean([float(row[column]) for row in rows]))
@@ -200,9 +201,9 @@ def rows_of(job: Job, path: Path) -> Iterator[dict[str, str]]:
             "steps": stage,
             "reward": mean("reward"),
             "cost": mean("cost/cost"),
-            "violation": mean("violation", until),
-            "inside": float(np.mean([float(r["cost/cost"]) <= limit for r in until])),
-            "swing": float(np.std([float(r["cost/cost"]) for r in until[len(until) // 2 :]], ddof=1)),
+            "violation": float(np.maximum(costs - limit, 0.0).mean() / limit),
+            "inside": float((costs <= limit).mean()),
+            "swing": float(costs[len(costs) // 2 :].std(ddof=1)),
             "log_std": mean("log_std"),
             "kl": mean("kl"),
             "backtracks": mean("backtracks"),
