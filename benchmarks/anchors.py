@@ -36,6 +36,8 @@ FIVE = [f"Safety{robot}Velocity-v1" for robot in ("Ant", "HalfCheetah", "Hopper"
 TWO = ["SafetyHopperVelocity-v1", "SafetyHalfCheetahVelocity-v1"]
 FOUR = ["SafetyHalfCheetah-v4", "SafetyHopper-v4", *TWO]
 VELOCITY = [name for name in TASKS if "Velocity" in name]
+WHOLE = ("--trust-region.fisher-every", "1")
+"""Options of studies in which the Fisher matrix is over all steps, as OmniSafe's is."""
 WINDOW = 100_000
 """Steps before a stage over which training reward and cost are averaged: 100 episodes, as OmniSafe's curves."""
 
@@ -50,6 +52,8 @@ class Job:
     """What follows `equipoise train`."""
     labels: dict[str, str]
     """What tells it from the study's other runs."""
+    limit: float | None = None
+    """The limit that it is judged by, if not its own."""
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -57,12 +61,14 @@ class Job:
         return tuple(self.labels.values())
 
 
-def job(algorithm: str, task: str, seed: int, steps: int, *options: str, **labels: str) -> Job:
+def job(
+    algorithm: str, task: str, seed: int, steps: int, *options: str, judged_by: float | None = None, **labels: str
+) -> Job:
     """Describe a run of `algorithm` on `task`."""
     extra = "".join(f"-{value}" for value in labels.values())
     arguments = (algorithm, task, "--seed", str(seed), "--total-steps", str(steps), *options)
     labels = {"task": task, "algorithm": algorithm, **labels, "seed": str(seed)}
-    return Job(f"{task}-{algorithm}{extra}-{seed}", arguments, labels)
+    return Job(f"{task}-{algorithm}{extra}-{seed}", arguments, labels, judged_by)
 
 
 def trpo(seeds: int) -> Iterator[Job]:
@@ -72,13 +78,21 @@ def trpo(seeds: int) -> Iterator[Job]:
             yield job("trpo", task, seed, 1_000_000)
 
 
+def whole(seeds: int) -> Iterator[Job]:
+    """The same with the Fisher matrix over all steps."""
+    for seed in range(seeds):
+        for task in FIVE:
+            yield job("trpo", task, seed, 1_000_000, *WHOLE)
+
+
 def same(seeds: int) -> Iterator[Job]:
     """TRPO at OmniSafe's settings: its KL is a mean over action dimensions, so δ and damping are n times as large."""
     for seed in range(seeds):
         for task in FIVE:
             n = load_model(TASKS[task]).nu
             options = f"--log-std 0 --trust-region.max-kl {0.01 * n:g} --trust-region.damping {0.1 * n:g}"
-            yield job("trpo", task, seed, 1_000_000, *options.split(), "--trust-region.cg-iterations", "15")
+            options += " --trust-region.cg-iterations 15"
+            yield job("trpo", task, seed, 1_000_000, *options.split(), *WHOLE)
 
 
 def hopper(seeds: int) -> Iterator[Job]:
@@ -89,14 +103,14 @@ def hopper(seeds: int) -> Iterator[Job]:
     )
     for seed in range(seeds):
         for name, options in {"sigma": sigma, "both": f"{sigma} {others}", "others": others}.items():
-            yield job("trpo", "SafetyHopperVelocity-v1", seed, 1_000_000, *options.split(), setting=name)
+            yield job("trpo", "SafetyHopperVelocity-v1", seed, 1_000_000, *options.split(), *WHOLE, setting=name)
 
 
 def damping(seeds: int) -> Iterator[Job]:
     """TRPO with three times the default damping, where a first seed had gained most by it."""
     for seed in range(seeds):
         for task in ("SafetyHopperVelocity-v1", "SafetyWalker2dVelocity-v1"):
-            yield job("trpo", task, seed, 1_000_000, "--trust-region.damping", "0.3", setting="0.3")
+            yield job("trpo", task, seed, 1_000_000, "--trust-region.damping", "0.3", *WHOLE, setting="0.3")
 
 
 def safe(seeds: int) -> Iterator[Job]:
@@ -108,16 +122,25 @@ def safe(seeds: int) -> Iterator[Job]:
 
 
 def margin(seeds: int) -> Iterator[Job]:
-    """PCRPO, and CRPO at the limit b + h⁻ that PCRPO's default band begins at, over five limits."""
+    """PCRPO at five limits b, and CRPO at 0.9·b, where PCRPO's default band begins; both judged by b."""
     for seed in range(seeds):
         for share in (1.0, 0.5, 2.0, 0.25, 1.5):
             for task in FOUR:
                 limit = share * TASKS[task].limits()[0]
-                yield job("pcrpo", task, seed, 1_000_000, "--limits", f"{limit:g}", share=f"{share:g}")
-                yield job("crpo", task, seed, 1_000_000, "--limits", f"{0.9 * limit:g}", share=f"{share:g}")
+                for algorithm, own in (("pcrpo", limit), ("crpo", 0.9 * limit)):
+                    options = ("--limits", f"{own:g}")
+                    yield job(algorithm, task, seed, 500_000, *options, judged_by=limit, share=f"{share:g}")
 
 
-TRAINING = {"trpo": trpo, "same": same, "hopper": hopper, "damping": damping, "safe": safe, "margin": margin}
+TRAINING = {
+    "trpo": trpo,
+    "whole": whole,
+    "same": same,
+    "hopper": hopper,
+    "damping": damping,
+    "safe": safe,
+    "margin": margin,
+}
 
 
 def train(jobs: list[Job], folder: Path) -> Iterator[Job]:
@@ -177,7 +200,7 @@ def rows_of(job: Job, path: Path) -> Iterator[dict[str, str]]:
     """Return one row for every fifth of a run."""
     run = Run.load(path)
     steps = np.array([row["steps"] for row in run.metrics], int)
-    (limit,) = run.limits
+    limit = run.limits[0] if job.limit is None else job.limit
     for fifth in range(1, 6):
         stage = fifth * run.config.total_steps // 5
         rows = [r for r, at in zip(run.metrics, steps, strict=True) if stage - WINDOW < at <= stage]

@@ -86,12 +86,12 @@ def environment(physics: NativePhysics, actions: np.ndarray, done: np.ndarray) -
     """Speed of the environment under the rollout's `actions`."""
     sources = randoms(physics.slots)
     physics.reset(range(physics.slots), sources)
+    chosen = [(action, np.flatnonzero(over).tolist()) for action, over in zip(actions, done, strict=True)]
 
     def run() -> None:
-        for action, over in zip(actions, done, strict=True):
+        for action, ended in chosen:
             physics.step(action)
-            if over.any():
-                ended = np.flatnonzero(over).tolist()
+            if ended:
                 physics.reset(ended, [sources[slot] for slot in ended])
 
     return speed(done.size, run)

@@ -354,6 +354,7 @@ LEARNER_MISTAKES = {
     "max_kl is nan": Learner(trust_region=TrustRegion(max_kl=float("nan"))),
     "damping is 0": Learner(trust_region=TrustRegion(damping=0.0)),
     "cg_iterations is 0": Learner(trust_region=TrustRegion(cg_iterations=0)),
+    "fisher_every is 0": Learner(trust_region=TrustRegion(fisher_every=0)),
     "backtrack is 1": Learner(trust_region=TrustRegion(backtrack=1.0)),
     "backtracks is -1": Learner(trust_region=TrustRegion(backtracks=-1)),
     "discount is 1.1": Learner(discount=1.1),

@@ -22,8 +22,8 @@ STEPS, SLOTS, OBSERVATIONS, ACTIONS, HIDDEN = 8, 6, 3, 2, 4
 PARAMETERS = HIDDEN * OBSERVATIONS + HIDDEN + ACTIONS * HIDDEN + ACTIONS + ACTIONS
 DAMPING = 0.1
 MAX_KL = 0.01
-CONFIG = {"cg_iterations": PARAMETERS, "damping": DAMPING, "max_kl": MAX_KL}
-"""As many iterations as parameters: every solve is exact."""
+CONFIG = {"cg_iterations": PARAMETERS, "damping": DAMPING, "max_kl": MAX_KL, "fisher_every": 2}
+"""As many iterations as parameters: every solve is exact. The Fisher matrix is over every second time step."""
 
 BOTH, REWARD, SAFETY, NOTHING = (True, True), (True, False), (False, True), (False, False)
 
@@ -108,12 +108,12 @@ class Reference(NamedTuple):
         return step * np.sqrt(2 * max_kl * freedom / (step @ self.system @ step)), freedom
 
 
-def reference(policy, samples, fisher_samples=None):
-    """Compute the reference for `samples`, its Fisher matrix over `fisher_samples` if those are others."""
+def reference(policy, samples):
+    """Compute the reference for `samples`."""
     start = parameters_of(policy)
     with jax.enable_x64():
         gradients = gradients_of(start, start, rows_of(samples))
-        fisher = fisher_of(start, start, rows_of(samples if fisher_samples is None else fisher_samples))
+        fisher = fisher_of(start, start, rows_of(jax.tree.map(lambda x: x[:: CONFIG["fisher_every"]], samples)))
         return Reference(np.asarray(gradients), np.asarray(fisher))
 
 
@@ -176,9 +176,8 @@ def improved(samples, asked=None, policy=None, metric="fisher", aggregator=PROJE
 
 
 def halves(samples):
-    """The slots from which the held-out step is computed, the others, and every second step of the former."""
-    parts = (np.s_[:, 0::2], np.s_[:, 1::2], np.s_[::2, 0::2])
-    return [jax.tree.map(lambda x, s=s: x[s], samples) for s in parts]
+    """The slots from which the held-out step is computed, and the others."""
+    return [jax.tree.map(lambda x, first=first: x[:, first::2], samples) for first in (0, 1)]
 
 
 def moved(new, policy=None):
@@ -326,7 +325,7 @@ def test_a_step_no_shortening_of_which_is_acceptable_is_rejected_and_leaves_ever
         inside = [new for new in tried if divergences(new, start, rows_of(samples)) <= max_kl]
         gains = [float(compiled_surrogates(new, start, rows_of(samples))[0]) for new in inside]
     assert gains
-    assert max(gains) < -0.1
+    assert max(gains) < -0.05
 
 
 HARMFUL_KL = 0.1
@@ -405,8 +404,8 @@ def test_a_balance_steps_along_the_aggregators_direction_and_its_heldout_gain_is
     expected = 0.8**report.backtracks * along_the_reward(reference(drawn_policy(), samples))
     np.testing.assert_allclose(moved(new), expected, atol=1e-3 * np.linalg.norm(expected))
     assert report.gain[1] < -1e-3
-    half, other, thinned = halves(samples)
-    heldout = reference(drawn_policy(), other).gradients @ along_the_reward(reference(drawn_policy(), half, thinned))
+    half, other = halves(samples)
+    heldout = reference(drawn_policy(), other).gradients @ along_the_reward(reference(drawn_policy(), half))
     np.testing.assert_allclose(report.gain_heldout, heldout, rtol=2e-3, atol=1e-5)
 
 
@@ -435,8 +434,8 @@ def test_gain_is_the_first_order_change_of_each_surrogate(asked):
 def test_heldout_gain_is_the_step_of_half_the_slots_on_the_gradients_of_the_other_half(conflict, asked):
     samples = drawn_samples(conflict)
     _, report = improved(samples, WISHES[asked])
-    half, other, thinned = halves(samples)
-    step, _ = reference(drawn_policy(), half, fisher_samples=thinned).step(WANTED[asked])
+    half, other = halves(samples)
+    step, _ = reference(drawn_policy(), half).step(WANTED[asked])
     expected = reference(drawn_policy(), other).gradients @ step
     np.testing.assert_allclose(report.gain_heldout, expected, rtol=2e-3, atol=1e-5)
 
@@ -499,7 +498,7 @@ def test_the_step_is_the_same_for_a_wish_with_more_candidates():
 
 def test_the_deviation_respects_its_floor_and_rises_from_it_again():
     """Rewarding what is near the mean shrinks σ to the floor, rewarding what is far from it widens σ again."""
-    policy, samples = drawn_policy(log_std=FLOOR + 0.02), drawn_samples()
+    policy, samples = drawn_policy(log_std=FLOOR + 0.01), drawn_samples()
     mean, log_std = policy(samples.observation.reshape(-1, OBSERVATIONS))
     noise = jax.random.normal(jax.random.key(2), samples.action.shape)
     nearness, push = 2 - (noise**2).sum(-1), noise[..., 0]

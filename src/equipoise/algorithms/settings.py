@@ -57,6 +57,8 @@ class TrustRegion:
     """λ, added to the Fisher matrix's diagonal."""
     cg_iterations: int = 10
     """Block Lanczos iterations, each one Fisher-vector product an objective."""
+    fisher_every: int = 4
+    """The Fisher matrix is taken over every so many time steps of the samples; gradients and divergences over all."""
     backtrack: float = 0.8
     """Factor by which the line search shortens a step that it does not accept."""
     backtracks: int = 15
@@ -71,6 +73,7 @@ class TrustRegion:
         require(self.max_kl > 0, f"max_kl is {self.max_kl}; allowed: more than 0")
         require(self.damping > 0, f"damping is {self.damping}; allowed: more than 0")
         require(self.cg_iterations >= 1, f"cg_iterations is {self.cg_iterations}; allowed: 1 or more")
+        require(self.fisher_every >= 1, f"fisher_every is {self.fisher_every}; allowed: 1 or more")
         require(0 < self.backtrack < 1, f"backtrack is {self.backtrack}; allowed: between 0 and 1")
         require(0 <= self.stationary <= 1, f"stationary is {self.stationary}; allowed: from 0 to 1")
         require(self.harm >= 0, f"harm is {self.harm}; allowed: 0 or more")

@@ -110,7 +110,8 @@ def plane_of(seen: Seen, region: TrustRegion, cost: int) -> Plane:
 def _natural_gradients(policy: GaussianPolicy, samples: Samples, region: TrustRegion) -> NaturalGradients:
     start, rebuild = ravel_pytree(policy)
     gradients = _gradient_sums(rebuild, start, samples) / samples.valid.sum()
-    return natural_gradients(_fisher(policy, samples), gradients, region.damping, region.cg_iterations)
+    fisher = _fisher(policy, samples, region.fisher_every)
+    return natural_gradients(fisher, gradients, region.damping, region.cg_iterations)
 
 
 def steps_in(plane: Plane, seen: Seen, handler: PCRPO, cost: int) -> dict[str, Step]:

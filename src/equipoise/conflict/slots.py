@@ -6,6 +6,7 @@ say how far the mean can be trusted, and any half or resample of the episodes is
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -68,9 +69,8 @@ def slot_gradients(seen: Seen, damping: float) -> SlotGradients:
     slots, objectives, parameters = sums.shape
     gradients = sums * (slots / np.asarray(samples.valid).sum())
     every = max(1, samples.valid.size // STATES)
-    thinned = jax.tree.map(lambda x: x[::every], samples)
     rows = gradients.reshape(slots * objectives, parameters)
-    directions = solve_together(lambda rows: _fisher_rows(policy, thinned, rows), rows, damping)
+    directions = solve_together(lambda rows: _fisher_rows(policy, samples, every, rows), rows, damping)
     return SlotGradients(gradients, directions.reshape(gradients.shape))
 
 
@@ -81,9 +81,11 @@ def _sums_by_slot(policy: GaussianPolicy, samples: Samples) -> Float[Array, "N m
     return jax.lax.map(lambda slot: _gradient_sums(rebuild, start, slot), apart)
 
 
-@jax.jit
-def _fisher_rows(policy: GaussianPolicy, samples: Samples, rows: Float[Array, "k d"]) -> Float[Array, "k d"]:
-    return _fisher(policy, samples)(rows)
+@partial(jax.jit, static_argnames="every")
+def _fisher_rows(
+    policy: GaussianPolicy, samples: Samples, every: int, rows: Float[Array, "k d"]
+) -> Float[Array, "k d"]:
+    return _fisher(policy, samples, every)(rows)
 
 
 def solve_together(products: Products, rows: Float[np.ndarray, "k d"], damping: float) -> Float[np.ndarray, "k d"]:
