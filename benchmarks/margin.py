@@ -27,7 +27,7 @@ def load() -> dict[Group, list[dict[str, float]]]:
     groups: dict[Group, list[dict[str, float]]] = defaultdict(list)
     with (RESULTS / "margin.csv").open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
-            if row["eval_upper"]:
+            if row["eval_upper"]:  # a run's last stage
                 values = {name: float(row[name]) for name in ("seed", "limit", *COLUMNS)}
                 groups[row["task"], row["algorithm"], float(row["share"])].append(values)
     return {group: sorted(rows, key=lambda row: row["seed"]) for group, rows in groups.items()}
