@@ -17,7 +17,8 @@ from matplotlib.figure import Figure
 from anchors import FOUR, RESULTS
 
 COLOURS = {"pcrpo": "#7b4fa3", "crpo": "#b5481a"}
-COLUMNS = ("reward", "cost", "violation", "inside", "swing", "balance", "eval_upper")
+COLUMNS = ("reward", "cost", "violation", "balance")
+STEPS = 500_000
 Group = tuple[str, str, float]
 """Task, algorithm, and limit as a share of the task's own."""
 
@@ -27,39 +28,37 @@ def load() -> dict[Group, list[dict[str, float]]]:
     groups: dict[Group, list[dict[str, float]]] = defaultdict(list)
     with (RESULTS / "margin.csv").open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
-            if row["eval_upper"]:  # a run's last stage
+            if int(row["steps"]) == STEPS:
                 values = {name: float(row[name]) for name in ("seed", "limit", *COLUMNS)}
                 groups[row["task"], row["algorithm"], float(row["share"])].append(values)
     return {group: sorted(rows, key=lambda row: row["seed"]) for group, rows in groups.items()}
 
 
-def mean_and_error(values: list[float]) -> tuple[float, float]:
-    """Return the mean over seeds and its standard error."""
-    return float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(len(values)))
+def column(rows: list[dict[str, float]], name: str) -> np.ndarray:
+    """Return one number of every run, by seed."""
+    return np.array([row[name] for row in rows])
 
 
-def column(rows: list[dict[str, float]], name: str) -> list[float]:
-    """Return one number of every run."""
-    return [row[name] for row in rows]
+def error(values: np.ndarray) -> float:
+    """Return the standard error of the mean over seeds."""
+    return float(values.std(ddof=1) / np.sqrt(len(values)))
 
 
 def main() -> None:
     """Print the table and draw the picture."""
     groups = load()
-    print("| task | b | reward: PCRPO | CRPO | difference | cost: PCRPO | CRPO | violation: PCRPO | CRPO | certified |")
-    print("|---|---|---|---|---|---|---|---|---|---|")
+    print("| task | b | reward | difference | cost | difference | violation | difference | balance |")
+    print("|---|---|---|---|---|---|---|---|---|")
     for task in FOUR:
         for share in sorted({share for name, _, share in groups if name == task}):
-            ours, theirs = (groups[task, algorithm, share] for algorithm in ("pcrpo", "crpo"))
-            cells = [f"{ours[0]['limit']:.3g}"]
-            cells += [f"{np.mean(column(rows, 'reward')):.0f}" for rows in (ours, theirs)]
-            pairs = [(a["reward"], b["reward"]) for a, b in zip(ours, theirs, strict=True)]
-            cells += ["{:+.0f} ± {:.0f}".format(*mean_and_error([a - b for a, b in pairs]))]
-            cells += [f"{np.mean(column(rows, 'cost')):.3g}" for rows in (ours, theirs)]
-            cells += [f"{np.mean(column(rows, 'violation')):.2f}" for rows in (ours, theirs)]
-            certified = [sum(row["eval_upper"] <= row["limit"] for row in rows) for rows in (ours, theirs)]
-            cells += [f"{certified[0]} and {certified[1]} of {len(ours)}"]
-            print("|", task.removeprefix("Safety"), "|", " | ".join(cells).replace("-", "−"), "|")
+            both = [groups[task, algorithm, share] for algorithm in ("pcrpo", "crpo")]
+            cells = [f"{both[0][0]['limit']:g}"]
+            for name, digits in (("reward", ".0f"), ("cost", ".1f"), ("violation", ".2f")):
+                ours, theirs = (column(rows, name) for rows in both)
+                cells.append(f"{ours.mean():{digits}} / {theirs.mean():{digits}}")
+                cells.append(f"{(ours - theirs).mean():+{digits}} ± {error(ours - theirs):{digits}}")
+            cells.append(f"{column(both[0], 'balance').mean():.0%}")
+            print("|", task.removeprefix("Safety"), "|", " | ".join(cells).replace("-", "−").replace("%", " %"), "|")
 
     figure = Figure(figsize=(9, 6.4), layout="constrained")
     FigureCanvasAgg(figure)
@@ -69,9 +68,11 @@ def main() -> None:
                 continue
             limit = rows[0]["limit"]
             axis.axvline(limit, color="black", linestyle=":", linewidth=0.8)
-            (x, dx), (y, dy) = (mean_and_error(column(rows, key)) for key in ("cost", "reward"))
+            cost, reward = column(rows, "cost"), column(rows, "reward")
             mark = "o" if algorithm == "pcrpo" else "s"
-            axis.errorbar(x, y, dy, dx, color=COLOURS[algorithm], marker=mark, markersize=5, capsize=2, linewidth=1)
+            axis.errorbar(
+                cost.mean(), reward.mean(), error(reward), error(cost), color=COLOURS[algorithm], marker=mark, capsize=2
+            )
         axis.set_title(task)
         axis.set_xlabel("cost per episode (dotted: the five limits)")
         axis.set_ylabel("reward per episode")
