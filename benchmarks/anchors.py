@@ -3,8 +3,9 @@
     python benchmarks/anchors.py STUDY [--seeds 5] [--runs runs/anchors]
 
 Trains the runs of a study that have no rows in docs/anchors/STUDY.csv yet, one on each core, and adds a run's rows when
-it is finished, one a stage of training: a study can be stopped at any time and started again. Two measure: `scores`
-the velocity tasks' two scores, and `bias` how far Ĵ is off; both need the runs of `trpo`, and `bias` those of `safe`.
+it is finished, one a stage of training: a study can be stopped at any time and started again. Two others measure
+finished policies: `scores` what they cost without reward and without limit, `bias` how far Ĵ is off. Both need the runs
+of `trpo`, and `bias` those of `safe`.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ FOUR = ["SafetyHalfCheetah-v4", "SafetyHopper-v4", *TWO]
 VELOCITY = [name for name in TASKS if "Velocity" in name]
 WHOLE = ("--trust-region.fisher-every", "1")
 """Options of studies in which the Fisher matrix is over all steps, as OmniSafe's is."""
+SHORT = 500_000
+"""Steps of a run where many are compared."""
 WINDOW = 100_000
 """Steps before a stage over which training reward and cost are averaged: 100 episodes, as OmniSafe's curves."""
 
@@ -113,6 +116,23 @@ def damping(seeds: int) -> Iterator[Job]:
             yield job("trpo", task, seed, 1_000_000, "--trust-region.damping", "0.3", *WHOLE, setting="0.3")
 
 
+def fisher(seeds: int) -> Iterator[Job]:
+    """TRPO with the Fisher matrix over half of the steps, where a quarter was lower than all of them."""
+    for seed in range(seeds):
+        for task in ("SafetyHopperVelocity-v1", "SafetySwimmerVelocity-v1"):
+            yield job("trpo", task, seed, 1_000_000, "--trust-region.fisher-every", "2", setting="2")
+
+
+def passes(seeds: int) -> Iterator[Job]:
+    """TRPO and PCRPO with half as many critic passes, beside the default's runs in `trpo` and `margin`."""
+    half = ("--critic.passes", "5")
+    for seed in range(seeds):
+        for task in ("SafetyHalfCheetahVelocity-v1", "SafetySwimmerVelocity-v1", "SafetyHopperVelocity-v1"):
+            yield job("trpo", task, seed, 1_000_000, *half, setting="5")
+        for task in FOUR:
+            yield job("pcrpo", task, seed, SHORT, *half, judged_by=TASKS[task].limits()[0], setting="5")
+
+
 def safe(seeds: int) -> Iterator[Job]:
     """CRPO, with no tolerance as is its default (OmniSafe's is 2), and PCRPO, at the limit of 25."""
     for seed in range(seeds):
@@ -129,7 +149,7 @@ def margin(seeds: int) -> Iterator[Job]:
                 limit = share * TASKS[task].limits()[0]
                 for algorithm, own in (("pcrpo", limit), ("crpo", 0.9 * limit)):
                     options = ("--limits", f"{own:g}")
-                    yield job(algorithm, task, seed, 500_000, *options, judged_by=limit, share=f"{share:g}")
+                    yield job(algorithm, task, seed, SHORT, *options, judged_by=limit, share=f"{share:g}")
 
 
 def band(seeds: int) -> Iterator[Job]:
@@ -138,7 +158,7 @@ def band(seeds: int) -> Iterator[Job]:
         for low in ("-0.3", "-0.5"):
             for task in FOUR:
                 limit = TASKS[task].limits()[0]
-                yield job("pcrpo", task, seed, 500_000, "--slack.low", low, judged_by=limit, low=low)
+                yield job("pcrpo", task, seed, SHORT, "--slack.low", low, judged_by=limit, low=low)
 
 
 TRAINING = {
@@ -147,6 +167,8 @@ TRAINING = {
     "same": same,
     "hopper": hopper,
     "damping": damping,
+    "fisher": fisher,
+    "passes": passes,
     "safe": safe,
     "margin": margin,
     "band": band,

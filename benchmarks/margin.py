@@ -8,17 +8,19 @@ Prints docs/anchors.md's table, and draws docs/margin.png. `benchmarks/anchors.p
 from __future__ import annotations
 
 import csv
+import io
 from collections import defaultdict
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from anchors import FOUR, RESULTS
+from anchors import FOUR, RESULTS, SHORT
+from equipoise.training.storage import write_atomically
 
 COLOURS = {"pcrpo": "#7b4fa3", "crpo": "#b5481a"}
+MARKS = {"pcrpo": "o", "crpo": "s"}
 COLUMNS = ("reward", "cost", "violation", "balance")
-STEPS = 500_000
 Group = tuple[str, str, float]
 """Task, algorithm, and limit as a share of the task's own."""
 
@@ -28,7 +30,7 @@ def load() -> dict[Group, list[dict[str, float]]]:
     groups: dict[Group, list[dict[str, float]]] = defaultdict(list)
     with (RESULTS / "margin.csv").open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
-            if int(row["steps"]) == STEPS:
+            if int(row["steps"]) == SHORT:
                 values = {name: float(row[name]) for name in ("seed", "limit", *COLUMNS)}
                 groups[row["task"], row["algorithm"], float(row["share"])].append(values)
     return {group: sorted(rows, key=lambda row: row["seed"]) for group, rows in groups.items()}
@@ -44,43 +46,50 @@ def error(values: np.ndarray) -> float:
     return float(values.std(ddof=1) / np.sqrt(len(values)))
 
 
-def main() -> None:
-    """Print the table and draw the picture."""
-    groups = load()
+def print_table(groups: dict[Group, list[dict[str, float]]]) -> None:
+    """Print both algorithms' means, and their difference with its standard error, at every limit of every task."""
     print("| task | b | reward | difference | cost | difference | violation | difference | balance |")
     print("|---|---|---|---|---|---|---|---|---|")
-    for task in FOUR:
-        for share in sorted({share for name, _, share in groups if name == task}):
-            both = [groups[task, algorithm, share] for algorithm in ("pcrpo", "crpo")]
-            cells = [f"{both[0][0]['limit']:g}"]
-            for name, digits in (("reward", ".0f"), ("cost", ".1f"), ("violation", ".2f")):
-                ours, theirs = (column(rows, name) for rows in both)
-                cells.append(f"{ours.mean():{digits}} / {theirs.mean():{digits}}")
-                cells.append(f"{(ours - theirs).mean():+{digits}} ± {error(ours - theirs):{digits}}")
-            cells.append(f"{column(both[0], 'balance').mean():.0%}")
-            print("|", task.removeprefix("Safety"), "|", " | ".join(cells).replace("-", "−").replace("%", " %"), "|")
+    for task, share in sorted({(task, share) for task, _, share in groups}, key=lambda at: (FOUR.index(at[0]), at[1])):
+        both = [groups[task, algorithm, share] for algorithm in COLOURS]
+        cells = [task.removeprefix("Safety"), f"{both[0][0]['limit']:g}"]
+        for name, digits in (("reward", ".0f"), ("cost", ".1f"), ("violation", ".2f")):
+            ours, theirs = (column(rows, name) for rows in both)
+            cells.append(f"{ours.mean():{digits}} / {theirs.mean():{digits}}")
+            cells.append(f"{(ours - theirs).mean():+{digits}} ± {error(ours - theirs):{digits}}")
+        balance = f"{column(both[0], 'balance').mean():.0%}"
+        numbers = " | ".join([*cells[1:], balance]).replace("-", "−").replace("%", " %")
+        print("|", cells[0], "|", numbers, "|")
 
+
+def draw(groups: dict[Group, list[dict[str, float]]]) -> None:
+    """Draw reward against cost, means with standard errors, a panel a task."""
     figure = Figure(figsize=(9, 6.4), layout="constrained")
     FigureCanvasAgg(figure)
-    for axis, task in zip(figure.subplots(2, 2).flat, FOUR, strict=True):
-        for (name, algorithm, _), rows in sorted(groups.items(), reverse=True):
-            if name != task:
-                continue
-            limit = rows[0]["limit"]
-            axis.axvline(limit, color="black", linestyle=":", linewidth=0.8)
-            cost, reward = column(rows, "cost"), column(rows, "reward")
-            mark = "o" if algorithm == "pcrpo" else "s"
-            axis.errorbar(
-                cost.mean(), reward.mean(), error(reward), error(cost), color=COLOURS[algorithm], marker=mark, capsize=2
-            )
+    panels = dict(zip(FOUR, figure.subplots(2, 2).flat, strict=True))
+    for (task, algorithm, _), rows in sorted(groups.items(), reverse=True):
+        cost, reward = column(rows, "cost"), column(rows, "reward")
+        style = {"color": COLOURS[algorithm], "marker": MARKS[algorithm], "capsize": 2}
+        panels[task].errorbar(cost.mean(), reward.mean(), error(reward), error(cost), **style)
+        panels[task].axvline(rows[0]["limit"], color="black", linestyle=":", linewidth=0.8)
+    for task, axis in panels.items():
         axis.set_title(task)
         axis.set_xlabel("cost per episode (dotted: the five limits)")
         axis.set_ylabel("reward per episode")
         axis.spines[["top", "right"]].set_visible(False)
-    marks = [axis.plot([], [], color=COLOURS[a], marker=m)[0] for a, m in (("pcrpo", "o"), ("crpo", "s"))]
+    keys = [axis.plot([], [], color=COLOURS[name], marker=MARKS[name])[0] for name in COLOURS]
     names = ["PCRPO at the limit b", "CRPO at 0.9·b, where PCRPO's band begins"]
-    figure.legend(marks, names, loc="outside lower center", ncols=2, frameon=False)
-    figure.savefig(RESULTS.parent / "margin.png", dpi=120)
+    figure.legend(keys, names, loc="outside lower center", ncols=2, frameon=False)
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=120)
+    write_atomically(RESULTS.parent / "margin.png", content.getvalue())
+
+
+def main() -> None:
+    """Print the table and draw the picture."""
+    groups = load()
+    print_table(groups)
+    draw(groups)
 
 
 if __name__ == "__main__":

@@ -169,7 +169,7 @@ def improved(samples, asked=None, policy=None, metric="fisher", aggregator=PROJE
     """Improve the drawn policy; return the new one and the report in NumPy."""
     asked = wish(BOTH) if asked is None else asked
     policy = drawn_policy() if policy is None else policy
-    config = {name: float(value) for name, value in config.items()}
+    config = {name: type(getattr(TrustRegion(), name))(value) for name, value in config.items()}
     settings = TrustRegion(**CONFIG | config)
     new, report = compiled(policy, samples, asked, settings, metric=metric, aggregator=aggregator)
     return new, jax.tree.map(np.asarray, report)
@@ -316,7 +316,7 @@ def test_a_candidate_that_wants_nothing_is_passed_over():
 
 def test_a_step_no_shortening_of_which_is_acceptable_is_rejected_and_leaves_every_bit_in_place():
     """The radius is so large that even the shortest step tried goes too far: it leaves the radius or loses reward."""
-    samples, max_kl = drawn_samples(seed=3), 1e4
+    samples, max_kl = drawn_samples(seed=4), 1e5
     assert_unmoved(*improved(samples, wish(REWARD), max_kl=max_kl, harm=1e9), outcome="rejected")
     step, _ = reference(drawn_policy(), samples).step(REWARD, max_kl=max_kl)
     start = parameters_of(drawn_policy())
@@ -325,7 +325,7 @@ def test_a_step_no_shortening_of_which_is_acceptable_is_rejected_and_leaves_ever
         inside = [new for new in tried if divergences(new, start, rows_of(samples)) <= max_kl]
         gains = [float(compiled_surrogates(new, start, rows_of(samples))[0]) for new in inside]
     assert gains
-    assert max(gains) < -0.05
+    assert max(gains) < -0.1
 
 
 HARMFUL_KL = 0.1
@@ -498,7 +498,7 @@ def test_the_step_is_the_same_for_a_wish_with_more_candidates():
 
 def test_the_deviation_respects_its_floor_and_rises_from_it_again():
     """Rewarding what is near the mean shrinks σ to the floor, rewarding what is far from it widens σ again."""
-    policy, samples = drawn_policy(log_std=FLOOR + 0.01), drawn_samples()
+    policy, samples = drawn_policy(log_std=FLOOR + 0.02), drawn_samples()
     mean, log_std = policy(samples.observation.reshape(-1, OBSERVATIONS))
     noise = jax.random.normal(jax.random.key(2), samples.action.shape)
     nearness, push = 2 - (noise**2).sum(-1), noise[..., 0]
@@ -508,7 +508,7 @@ def test_the_deviation_respects_its_floor_and_rises_from_it_again():
         advantage = jnp.stack([advantage, noise[..., 1]], axis=-1) * samples.valid[..., None]
         return samples._replace(action=action, advantage=advantage)
 
-    low, report = improved(rewarded(nearness + push), wish(REWARD), policy)
+    low, report = improved(rewarded(nearness + push), wish(REWARD), policy, fisher_every=1)
     assert OUTCOMES[report.outcome] == "accepted"
     assert 0 < report.kl <= 0.01
     np.testing.assert_array_equal(low.log_std, FLOOR)

@@ -96,8 +96,7 @@ def improve(
     sums = [_gradient_sums(rebuild, start, half) for half in halves]
     counts = [half.valid.sum() for half in halves]
     gradients = (sums[0] + sums[1]) / (counts[0] + counts[1])
-    fisher = _fisher(policy, samples, config.fisher_every)
-    natural = natural_gradients(fisher, gradients, config.damping, config.cg_iterations)
+    natural = _natural_gradients(policy, samples, gradients, config)
 
     direct = partial(_direction, config=config, metric=metric, aggregator=aggregator)
     step = _search(rebuild, start, samples, natural, wish, config, direct)
@@ -144,6 +143,14 @@ def _fisher(policy: GaussianPolicy, samples: Samples, every: int) -> Products:
     """
     observation, valid = (_flat(x[::every]) for x in (samples.observation, samples.valid))
     return fisher_products(policy, observation, valid / jnp.maximum(valid.sum(), 1))
+
+
+def _natural_gradients(
+    policy: GaussianPolicy, samples: Samples, gradients: Float[Array, "m d"], config: TrustRegion
+) -> NaturalGradients:
+    """Solve for the objectives' natural gradients, F taken over `samples` as `config` says."""
+    fisher = _fisher(policy, samples, config.fisher_every)
+    return natural_gradients(fisher, gradients, config.damping, config.cg_iterations)
 
 
 class _Direction(NamedTuple):
@@ -277,8 +284,7 @@ def _heldout_gain(
     On the data it was computed from, a step harms no objective by construction; whether it would harm one elsewhere
     only other data can say.
     """
-    fisher = _fisher(policy, half, config.fisher_every)
-    natural = natural_gradients(fisher, gradients, config.damping, config.cg_iterations)
+    natural = _natural_gradients(policy, half, gradients, config)
     wanted, preference = wish.wanted[step.candidate], wish.preference[step.candidate]
     direction = direct(natural, wanted, preference)
     gain = other_gradients @ (direction.coefficients @ natural.directions)

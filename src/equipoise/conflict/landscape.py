@@ -24,14 +24,14 @@ from equipoise.algorithms.trust_region import (
     Samples,
     StepReport,
     Wish,
-    _fisher,
     _gradient_sums,
+    _natural_gradients,
     improve,
 )
 from equipoise.conflict.slots import Seen
 from equipoise.gradients import find
 from equipoise.gradients.metric import Metric
-from equipoise.numerics.krylov import NaturalGradients, natural_gradients
+from equipoise.numerics.krylov import NaturalGradients
 from equipoise.physics import Simulator
 from equipoise.policy import Actor, GaussianPolicy
 from equipoise.training.rollout import collect
@@ -93,7 +93,7 @@ class Landscape(NamedTuple):
 def plane_of(seen: Seen, region: TrustRegion, cost: int) -> Plane:
     """Return the plane of the reward's gradient and that of cost number `cost`, as the update computes them."""
     pair = [0, 1 + cost]
-    natural = [np.asarray(x, float)[pair] for x in _natural_gradients(seen.state.policy, seen.samples, region)]
+    natural = [np.asarray(x, float)[pair] for x in _solved(seen.state.policy, seen.samples, region)]
     gradients, directions, progress = natural[0], natural[1], natural[2][:, pair]
     # Gram–Schmidt: the rows of `change` take (u_r, u_k) to vectors that are orthonormal under A.
     overlap = progress[0, 1] / progress[0, 0]
@@ -107,11 +107,10 @@ def plane_of(seen: Seen, region: TrustRegion, cost: int) -> Plane:
 
 
 @jax.jit
-def _natural_gradients(policy: GaussianPolicy, samples: Samples, region: TrustRegion) -> NaturalGradients:
+def _solved(policy: GaussianPolicy, samples: Samples, region: TrustRegion) -> NaturalGradients:
     start, rebuild = ravel_pytree(policy)
     gradients = _gradient_sums(rebuild, start, samples) / samples.valid.sum()
-    fisher = _fisher(policy, samples, region.fisher_every)
-    return natural_gradients(fisher, gradients, region.damping, region.cg_iterations)
+    return _natural_gradients(policy, samples, gradients, region)
 
 
 def steps_in(plane: Plane, seen: Seen, handler: PCRPO, cost: int) -> dict[str, Step]:
