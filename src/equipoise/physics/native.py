@@ -78,14 +78,17 @@ class NativePhysics:
             self._derived["cfrc_ext"] = np.zeros((slots, self.model.nbody, 6))
         self._live = State(self._qpos, self._qvel, **self._derived)
         """Every slot's state as it is now: the arrays themselves, which the next step overwrites."""
-        self._before = self.state
+        self._states = self._batch.state
+        """MuJoCo's row of each slot: time, qpos, qvel, and what else it integrates."""
+        self._states_before = self._states.copy()
+        _, qpos, qvel, _ = np.split(self._states_before, np.cumsum([1, self.model.nq, self.model.nv]), axis=1)
+        self._before = State(qpos, qvel, **{name: value.copy() for name, value in self._derived.items()})
         """Every slot's state before the last step, in arrays that the next step overwrites."""
         self._control = self._batch.bind("ctrl")
         self._warmstart = self._batch.bind("qacc_warmstart")
         self._warnings = self._batch.warning[..., 1]
         self._broken = np.zeros(slots, bool)
         """Slots whose simulation diverged since their last reset."""
-        self._fields = ("qpos", "qvel", *self._derived)
         self._frame_skip = task.frame_skip
         self._initial, self._scratch = mujoco.MjData(self.model), mujoco.MjData(self.model)
         self._batch.forward()
@@ -144,9 +147,9 @@ class NativePhysics:
         if not _finite(action):
             raise UsageError(f"the action holds {_first_not_finite(action)}; allowed: finite numbers")
         action = np.asarray(action, np.float64)
-        before, after = self._before, self._live
-        for name in self._fields:
-            np.copyto(getattr(before, name), getattr(after, name))
+        np.copyto(self._states_before, self._states)
+        for name, value in self._derived.items():
+            np.copyto(getattr(self._before, name), value)
         self._control[:] = action
         failed: Sequence[int] = ()
         try:
@@ -155,23 +158,26 @@ class NativePhysics:
             failed = error.ids
         if "cfrc_ext" in self._derived:
             self._compute_body_forces()
-        diverged = np.zeros(self.slots, bool)
-        if not (_finite(self._qpos) and _finite(self._qvel)):
-            diverged = ~(np.isfinite(self._qpos).all(-1) & np.isfinite(self._qvel).all(-1))
-        if np.count_nonzero(self._warnings):
-            diverged |= self._warnings.any(-1)
-        if len(failed):
-            diverged[failed] = True
+        if not len(failed) and _finite(self._states) and not np.count_nonzero(self._warnings):
+            return self._transition(action)
+        diverged = ~(np.isfinite(self._qpos).all(-1) & np.isfinite(self._qvel).all(-1)) | self._warnings.any(-1)
+        diverged[list(failed)] = True
         self._broken |= diverged
         with np.errstate(over="ignore", invalid="ignore"):  # what diverged may overflow, and means nothing
-            return Transition(
-                observation=self.task.observation(after),
-                reward=self.task.reward(before, action, after),
-                cost=self.task.cost(before, action, after),
-                terminated=self.task.terminated(after) & ~diverged,
-                truncated=np.zeros(self.slots, bool),
-                diverged=diverged,
-            )
+            transition = self._transition(action)
+        return transition._replace(terminated=transition.terminated & ~diverged, diverged=diverged)
+
+    def _transition(self, action: Float[np.ndarray, "N act"]) -> Transition:
+        """Return what the task makes of the last step, where no simulation diverged."""
+        before, after = self._before, self._live
+        return Transition(
+            observation=self.task.observation(after),
+            reward=self.task.reward(before, action, after),
+            cost=self.task.cost(before, action, after),
+            terminated=self.task.terminated(after),
+            truncated=np.zeros(self.slots, bool),
+            diverged=np.zeros(self.slots, bool),
+        )
 
     def _compute_body_forces(self) -> None:
         """Fill `cfrc_ext` as after `mj_rnePostConstraint`, which `mj_step` leaves out."""
