@@ -11,6 +11,7 @@ import optax
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from equipoise.algorithms.settings import CriticFit
+from equipoise.numerics.shuffle import permutation
 from equipoise.policy import TanhMLP
 
 
@@ -80,7 +81,7 @@ def fit(
         return (moved, state), None
 
     def shuffled(key: PRNGKeyArray) -> Array:
-        return jax.random.permutation(key, len(observation))[: batches * batch].reshape(batches, batch)
+        return permutation(key, len(observation))[: batches * batch].reshape(batches, batch)
 
     rows = jax.vmap(shuffled)(jax.random.split(key, config.passes)).reshape(-1, batch)
     (networks, state), _ = jax.lax.scan(descend, (critics.networks, critics.optimiser), rows)
