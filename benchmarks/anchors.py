@@ -124,29 +124,23 @@ def fisher(seeds: int) -> Iterator[Job]:
 
 
 def passes(seeds: int) -> Iterator[Job]:
-    """TRPO and PCRPO with half as many critic passes; with twice the seeds, and all passes, where five seeds hinted."""
-
-    def pcrpo(task: str, seed: int, number: str) -> Job:
-        limit = TASKS[task].limits()[0]
-        return job("pcrpo", task, seed, SHORT, "--critic.passes", number, judged_by=limit, setting=number)
-
+    """TRPO and PCRPO with half as many critic passes, beside the default's runs in `trpo` and `margin`."""
+    half = ("--critic.passes", "5")
     for seed in range(seeds):
         for task in ("SafetyHalfCheetahVelocity-v1", "SafetySwimmerVelocity-v1", "SafetyHopperVelocity-v1"):
-            yield job("trpo", task, seed, 1_000_000, "--critic.passes", "5", setting="5")
-        for task in TWO:
-            yield pcrpo(task, seed, "5")
-    for seed in range(2 * seeds):
-        for task in ("SafetyHalfCheetah-v4", "SafetyHopper-v4"):
-            yield pcrpo(task, seed, "5")
-            yield pcrpo(task, seed, "10")
+            yield job("trpo", task, seed, 1_000_000, *half, setting="5")
+        for task in FOUR:
+            yield job("pcrpo", task, seed, SHORT, *half, judged_by=TASKS[task].limits()[0], setting="5")
 
 
 def safe(seeds: int) -> Iterator[Job]:
-    """CRPO, with no tolerance as is its default (OmniSafe's is 2), and PCRPO, at the limit of 25."""
-    for seed in range(seeds):
-        for task in TWO:
-            for algorithm in ("crpo", "pcrpo"):
-                yield job(algorithm, task, seed, 2_000_000)
+    """PCRPO with two bands, and CRPO with no tolerance as is its default (OmniSafe's is 2), at the limit of 25."""
+    for algorithm, lows in (("pcrpo", (-0.3, -0.5)), ("crpo", (0,))):
+        for seed in range(seeds):
+            for task in TWO:
+                for low in lows:
+                    options = ("--slack.low", f"{low:g}") if low else ()
+                    yield job(algorithm, task, seed, 2_000_000, *options, low=f"{low:g}")
 
 
 def margin(seeds: int) -> Iterator[Job]:
@@ -161,12 +155,14 @@ def margin(seeds: int) -> Iterator[Job]:
 
 
 def band(seeds: int) -> Iterator[Job]:
-    """PCRPO with wider bands below the limit, beside the default's runs in `margin`."""
+    """PCRPO with wide bands below the limit b, and CRPO at the limit where each band begins; both judged by b."""
     for seed in range(seeds):
-        for low in ("-0.3", "-0.5"):
+        for low in (-0.3, -0.5):
             for task in FOUR:
                 limit = TASKS[task].limits()[0]
-                yield job("pcrpo", task, seed, SHORT, "--slack.low", low, judged_by=limit, low=low)
+                own = ("--limits", f"{(1 + low) * limit:g}")
+                yield job("pcrpo", task, seed, SHORT, "--slack.low", f"{low:g}", judged_by=limit, low=f"{low:g}")
+                yield job("crpo", task, seed, SHORT, *own, judged_by=limit, low=f"{low:g}")
 
 
 TRAINING = {
@@ -313,8 +309,8 @@ def bias(folder: Path, rounds: int = 50) -> Iterator[dict[str, str]]:
     In 20 slots one episode a slot counts, so Ĵ is unbiased; in 4 slots episodes that end early are followed by others.
     """
     for study, name in (
-        ("safe", "SafetyHopperVelocity-v1-crpo-0"),
-        ("safe", "SafetyHalfCheetahVelocity-v1-crpo-0"),
+        ("safe", "SafetyHopperVelocity-v1-crpo-0-0"),
+        ("safe", "SafetyHalfCheetahVelocity-v1-crpo-0-0"),
         ("trpo", "SafetyWalker2dVelocity-v1-trpo-0"),
     ):
         run = Run.load(folder / study / name)
