@@ -78,7 +78,7 @@ def draw(groups: dict[Group, list[dict[str, float]]]) -> None:
         axis.set_ylabel("reward per episode")
         axis.spines[["top", "right"]].set_visible(False)
     keys = [axis.plot([], [], color=COLOURS[name], marker=MARKS[name])[0] for name in COLOURS]
-    names = ["PCRPO at the limit b", "CRPO at 0.9·b, where PCRPO's band begins"]
+    names = ["PCRPO at the limit b, band 0.1·b", "CRPO at 0.9·b, where that band begins"]
     figure.legend(keys, names, loc="outside lower center", ncols=2, frameon=False)
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=120)

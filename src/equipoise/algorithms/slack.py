@@ -30,8 +30,9 @@ class Slack:
     schedule: Schedule = "constant"
     """constant; linear: both bounds shrink to 0 at the end of training; exponential: they shrink by `decay` e-folds;
     calibrated: h⁻ from the standard error of Ĵ."""
-    low: float = -0.1
-    """h⁻, at or below which distance from the limit the reward alone is improved."""
+    low: float = -0.3
+    """h⁻, at or below which distance from the limit the reward alone is improved. A band narrower than what a step
+    changes is stepped over; a wider one can cost more reward, as training may rest anywhere inside it."""
     high: float = 0.0
     """h⁺, above which distance from the limit safety alone is improved. Above 0, training may rest above the limit."""
     unit: Unit = "fraction"
