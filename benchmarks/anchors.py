@@ -119,7 +119,7 @@ def damping(seeds: int) -> Iterator[Job]:
 def fisher(seeds: int) -> Iterator[Job]:
     """TRPO with the Fisher matrix over half of the steps, where a quarter was lower than all of them."""
     for seed in range(seeds):
-        for task in ("SafetyHopperVelocity-v1", "SafetySwimmerVelocity-v1"):
+        for task in ("SafetyHopperVelocity-v1", "SafetySwimmerVelocity-v1", "SafetyWalker2dVelocity-v1"):
             yield job("trpo", task, seed, 1_000_000, "--trust-region.fisher-every", "2", setting="2")
 
 
