@@ -5,8 +5,9 @@
 Stages, all on the actions of the same rollout, and starting anew where its episodes end: `raw` is mujoco.batch
 stepping the same 20 simulations and nothing else; `environment` adds observation, reward, cost and checks; `rollout`
 adds the policy; `training` adds the update (PCRPO in balance mode, at its default settings). Stages are timed in
-turn, round after round, and shares are medians of a round's ratios, so that a noisy machine disturbs both sides.
-Start-up and memory are of whole processes. Prints one JSON object a line for machines to read, and a table.
+turn, round after round, the first two even in turns of 50 steps within a round, and shares are medians of a round's
+ratios, so that a noisy machine disturbs both sides. Start-up and memory are of whole processes. Prints a JSON object a
+line for machines to read, and a table.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import mujoco.batch
@@ -39,17 +41,36 @@ from equipoise.training.run import first_progress
 
 BALANCE = PCRPO(slack=Slack(schedule="constant", low=-1e9, high=1e9, unit="cost"))
 RAW_SIZES = (16, 20, 32, 64, 128)
+TURN = 50
+"""Steps of a stage before it is the other's turn."""
+Steps = Callable[[int, int], None]
+"""Does the steps from one number up to another."""
 
 
 def speed(steps: int, run: Callable[[], object]) -> float:
     """Steps per second of `run`, which does `steps` of them."""
+    return steps / seconds(run)
+
+
+def seconds(run: Callable[[], object]) -> float:
+    """Seconds that `run` takes."""
     started = time.perf_counter()
     run()
-    return steps / (time.perf_counter() - started)
+    return time.perf_counter() - started
 
 
-def replay(physics: NativePhysics, actions: np.ndarray, done: np.ndarray, slots: int) -> float:
-    """Speed of a bare mujoco.batch of `slots` simulations under the rollout's `actions`."""
+def side_by_side(runs: dict[str, Steps], steps: int, slots: int) -> dict[str, float]:
+    """Speeds of `runs`, which take turns of a few of all `slots`' `steps` each."""
+    taken = dict.fromkeys(runs, 0.0)
+    for first in range(0, steps, TURN):
+        last = min(first + TURN, steps)
+        for name, run in runs.items():
+            taken[name] += seconds(partial(run, first, last))
+    return {name: steps * slots / time for name, time in taken.items()}
+
+
+def replay(physics: NativePhysics, actions: np.ndarray, done: np.ndarray, slots: int) -> Steps:
+    """Steps of a bare mujoco.batch of `slots` simulations under the rollout's `actions`."""
     model = load_model(type(physics.task))
     batch = mujoco.batch.Batch(model, slots)
     qpos, qvel, control = batch.bind("qpos"), batch.bind("qvel"), batch.bind("ctrl")
@@ -57,17 +78,26 @@ def replay(physics: NativePhysics, actions: np.ndarray, done: np.ndarray, slots:
     qpos[:], qvel[:] = starts
     batch.forward()
     columns = np.arange(slots) % actions.shape[1]
-    times = np.arange(max(200, done.size // slots)) % len(actions)
-    chosen = [(actions[t, columns], np.flatnonzero(done[t, columns])) for t in times]
+    chosen = [(action[columns], np.flatnonzero(over[columns])) for action, over in zip(actions, done, strict=True)]
 
-    def run() -> None:
-        for action, ended in chosen:
+    def run(first: int, last: int) -> None:
+        for action, ended in chosen[first:last]:
             control[:] = action
             batch.step(nstep=physics.task.frame_skip)
             if len(ended):
                 qpos[ended], qvel[ended] = starts[0][ended], starts[1][ended]
 
-    return speed(len(chosen) * slots, run)
+    return run
+
+
+def best_size(physics: NativePhysics, actions: np.ndarray, done: np.ndarray) -> float:
+    """Speed of the fastest of bare batches of several sizes."""
+    speeds = []
+    for slots in RAW_SIZES:
+        steps = min(len(actions), max(200, done.size // slots))
+        run = replay(physics, actions, done, slots)
+        speeds.append(speed(steps * slots, partial(run, 0, steps)))
+    return max(speeds)
 
 
 def first_states(physics: NativePhysics, slots: int) -> tuple[np.ndarray, np.ndarray]:
@@ -82,19 +112,19 @@ def randoms(slots: int) -> list[np.random.Generator]:
     return [random_for("bench", slot) for slot in range(slots)]
 
 
-def environment(physics: NativePhysics, actions: np.ndarray, done: np.ndarray) -> float:
-    """Speed of the environment under the rollout's `actions`."""
+def environment(physics: NativePhysics, actions: np.ndarray, done: np.ndarray) -> Steps:
+    """Steps of the environment under the rollout's `actions`."""
     sources = randoms(physics.slots)
     physics.reset(range(physics.slots), sources)
     chosen = [(action, np.flatnonzero(over).tolist()) for action, over in zip(actions, done, strict=True)]
 
-    def run() -> None:
-        for action, ended in chosen:
+    def run(first: int, last: int) -> None:
+        for action, ended in chosen[first:last]:
             physics.step(action)
             if ended:
                 physics.reset(ended, [sources[slot] for slot in ended])
 
-    return speed(done.size, run)
+    return run
 
 
 def measure(task: str, rounds: int) -> list[dict[str, object]]:
@@ -111,15 +141,17 @@ def measure(task: str, rounds: int) -> list[dict[str, object]]:
         actor = Actor(learner.policy, learner.observations)
         rollout = collect(physics, actor, steps, (0, progress.iteration))
         replayed = rollout.batch.action.astype(float), rollout.batch.done
-        stages.setdefault("raw", []).append(replay(physics, *replayed, config.slots))
-        stages.setdefault("environment", []).append(environment(physics, *replayed))
+        raw = replay(physics, *replayed, config.slots)  # draws first states, before the environment has its own
+        runs = {"raw": raw, "environment": environment(physics, *replayed)}
+        for stage, found in side_by_side(runs, steps, config.slots).items():
+            stages.setdefault(stage, []).append(found)
         key = (0, progress.iteration)
         stages.setdefault("rollout", []).append(
             speed(config.steps_per_iteration, lambda a=actor, k=key: collect(physics, a, steps, k))
         )
         progress, row = iterate(config, physics, algorithm, progress)
         stages.setdefault("training", []).append(row["steps_per_second"])
-        stages.setdefault("raw, best size", []).append(max(replay(physics, *replayed, n) for n in RAW_SIZES))
+        stages.setdefault("raw, best size", []).append(best_size(physics, *replayed))
     return [
         {
             "task": task,

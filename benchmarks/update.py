@@ -49,7 +49,7 @@ def pieces(task: str) -> dict[str, Callable[[], object]]:
         "advantages, normalisation, targets": partial(_prepare, BALANCE.learner, learner, batch),
         "critics": partial(_fit, BALANCE.learner, learner.critics, lesson, key),
     }
-    for every in (4, 1):
+    for every in (4, 2, 1):
         handler = replace(BALANCE, learner=Learner(trust_region=TrustRegion(fisher_every=every)))
         step = partial(_improve, handler, learner.policy, lesson, batch.estimate, limits, share)
         update = partial(make_algorithm(handler).update, learner, batch, limits, share, key)

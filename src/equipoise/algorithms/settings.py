@@ -57,7 +57,7 @@ class TrustRegion:
     """λ, added to the Fisher matrix's diagonal."""
     cg_iterations: int = 10
     """Block Lanczos iterations, each one Fisher-vector product an objective."""
-    fisher_every: int = 4
+    fisher_every: int = 2
     """The Fisher matrix is taken over every so many time steps of the samples; gradients and divergences over all."""
     backtrack: float = 0.8
     """Factor by which the line search shortens a step that it does not accept."""

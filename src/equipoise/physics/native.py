@@ -87,6 +87,8 @@ class NativePhysics:
         self._control = self._batch.bind("ctrl")
         self._warmstart = self._batch.bind("qacc_warmstart")
         self._warnings = self._batch.warning[..., 1]
+        self._nowhere = np.zeros(slots, bool)
+        self._nowhere.setflags(write=False)  # it is handed out at every step
         self._broken = np.zeros(slots, bool)
         """Slots whose simulation diverged since their last reset."""
         self._frame_skip = task.frame_skip
@@ -175,8 +177,8 @@ class NativePhysics:
             reward=self.task.reward(before, action, after),
             cost=self.task.cost(before, action, after),
             terminated=self.task.terminated(after),
-            truncated=np.zeros(self.slots, bool),
-            diverged=np.zeros(self.slots, bool),
+            truncated=self._nowhere,
+            diverged=self._nowhere,
         )
 
     def _compute_body_forces(self) -> None:

@@ -10,12 +10,14 @@ Source: SafeRL-Lab/Safety-MuJoCo; observations, starts and healthy regions are G
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, ClassVar
 
-from jaxtyping import Float
+import numpy as np
+from jaxtyping import Float, Int
 
 from equipoise.tasks.robots import Ant, HalfCheetah, Hopper, Humanoid, Start, Walker2d
-from equipoise.tasks.task import MeasuredLimit, Random, State, Task, length, namespace
+from equipoise.tasks.task import MeasuredLimit, Random, State, Task, length, namespace, square
 
 Array = Any
 SUITE = "Safety-MuJoCo"
@@ -23,7 +25,7 @@ SUITE = "Safety-MuJoCo"
 
 def effort(action: Float[Array, "... act"]) -> Float[Array, "... 1"]:
     """Return ‖a‖², as one cost."""
-    return (action**2).sum(-1)[..., None]
+    return square(action)[..., None]
 
 
 def side_by_side(*costs: Float[Array, "... 1"]) -> Float[Array, "... K"]:
@@ -235,18 +237,21 @@ class SafetyPusher(Task):
             xp.concatenate([moving[:-4], xp.zeros_like(qvel[-4:])]),
         )
 
-    def _positions(self, state: State) -> list[Float[Array, "... 3"]]:
-        return [state.xpos[..., self.mechanism.bodies.index(name), :] for name in ("tips_arm", "object", "goal")]
+    @cached_property
+    def _seen(self) -> Int[np.ndarray, " 3"]:
+        """Numbers of the bodies whose positions count: tip, object and goal."""
+        return np.array([self.mechanism.bodies.index(name) for name in ("tips_arm", "object", "goal")])
 
     def observation(self, state: State) -> Float[Array, "... obs"]:
         """Return the arm's qpos and qvel, and the positions of tip, object and goal."""
-        parts = [state.qpos[..., :7], state.qvel[..., :7], *self._positions(state)]
-        return namespace(state.qpos).concatenate(parts, axis=-1)
+        positions = state.xpos[..., self._seen, :].reshape(*state.qpos.shape[:-1], 9)
+        return namespace(positions).concatenate([state.qpos[..., :7], state.qvel[..., :7], positions], axis=-1)
 
     def reward(self, before: State, action: Float[Array, "... act"], after: State) -> Float[Array, ...]:
         """Return −‖object − goal‖ − 0.5·‖object − tip‖, in metres, before the step."""
-        tip, thing, goal = self._positions(before)
-        return -length(thing - goal) - 0.5 * length(thing - tip)
+        positions = before.xpos[..., self._seen, :]
+        from_tip_and_goal = length(positions[..., 1:2, :] - positions[..., ::2, :])
+        return -from_tip_and_goal[..., 1] - 0.5 * from_tip_and_goal[..., 0]
 
     def cost(self, before: State, action: Float[Array, "... act"], after: State) -> Float[Array, "... K"]:
         """Return 0.1·‖a‖²."""
@@ -296,9 +301,14 @@ class SafetyReacher(Task):
             xp.concatenate([moving[:-2], xp.zeros_like(qvel[-2:])]),
         )
 
+    @cached_property
+    def _tip_and_target(self) -> tuple[int, int]:
+        """Numbers of the two bodies."""
+        return self.mechanism.bodies.index("fingertip"), self.mechanism.bodies.index("target")
+
     def _reach(self, state: State) -> Float[Array, "... 3"]:
         """Return fingertip − target, in metres."""
-        tip, target = (self.mechanism.bodies.index(name) for name in ("fingertip", "target"))
+        tip, target = self._tip_and_target
         return state.xpos[..., tip, :] - state.xpos[..., target, :]
 
     def observation(self, state: State) -> Float[Array, "... obs"]:

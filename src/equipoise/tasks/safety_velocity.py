@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from jaxtyping import Bool, Float
 
 from equipoise.tasks.robots import Ant, HalfCheetah, Hopper, Humanoid, Swimmer, Walker2d
-from equipoise.tasks.task import MeasuredLimit, State, Task, length
+from equipoise.tasks.task import MeasuredLimit, State, Task, length, square
 
 Array = Any
 
@@ -46,7 +46,7 @@ class SpeedLimit:
     def reward(self, before: State, action: Float[Array, "... act"], after: State) -> Float[Array, ...]:
         """Return forward·vx + alive − effort·‖a‖²."""
         vx = self.velocity(before, after)[..., 0]
-        return self.forward * vx + self.alive - self.effort * (action**2).sum(-1)
+        return self.forward * vx + self.alive - self.effort * square(action)
 
     def cost(self, before: State, action: Float[Array, "... act"], after: State) -> Float[Array, "... K"]:
         """Return [speed > threshold]."""

@@ -23,10 +23,14 @@ def namespace(array: Array) -> ModuleType:
     return array.__array_namespace__()
 
 
+def square(vectors: Float[Array, "... n"]) -> Float[Array, ...]:
+    """Return ‖v‖² of `vectors`; for a few short ones, half the time of a sum over squares."""
+    return namespace(vectors).vecdot(vectors, vectors)
+
+
 def length(vectors: Float[Array, "... n"]) -> Float[Array, ...]:
-    """Return the Euclidean norms of `vectors`; for a few short ones, twice as fast as `linalg.norm`."""
-    xp = namespace(vectors)
-    return xp.sqrt(xp.vecdot(vectors, vectors))
+    """Return ‖v‖ of `vectors`; for a few short ones, half the time of `linalg.norm`."""
+    return namespace(vectors).sqrt(square(vectors))
 
 
 @dataclass(frozen=True)
