@@ -7,8 +7,10 @@ Source: Gymnasium's MuJoCo environments, version 4, with their default arguments
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, ClassVar
 
+import numpy as np
 from jaxtyping import Bool, Float
 
 from equipoise.tasks.task import Mechanism, Random, State, namespace
@@ -128,11 +130,15 @@ class Humanoid:
         parts = [state.qpos[..., 2:], state.qvel, *bodies, state.qfrc_actuator, state.cfrc_ext.reshape(flat)]
         return namespace(state.qpos).concatenate(parts, axis=-1)
 
+    @cached_property
+    def _shares(self) -> Float[np.ndarray, " nbody"]:
+        """The bodies' shares of the mass."""
+        return self.mechanism.mass / self.mechanism.mass.sum()
+
     def velocity(self, before: State, after: State) -> Float[Array, "... 2"]:
         """Return the centre of mass's mean velocity in the plane over the step, in m/s."""
-        share = self.mechanism.mass / self.mechanism.mass.sum()
-        moved = (after.xipos - before.xipos)[..., :2]
-        return (namespace(moved).asarray(share, dtype=moved.dtype)[:, None] * moved).sum(-2) / self.dt
+        moved = after.xipos - before.xipos
+        return (namespace(moved).asarray(self._shares, dtype=moved.dtype) @ moved)[..., :2] / self.dt
 
     def healthy(self, state: State) -> Bool[Array, ...]:
         """Return where the torso is between 1 and 2 m high."""
