@@ -309,12 +309,12 @@ def bias(folder: Path, rounds: int = 50) -> Iterator[dict[str, str]]:
 
     In 20 slots one episode a slot counts, so Ĵ is unbiased; in 4 slots episodes that end early are followed by others.
     """
-    for study, name in (
-        ("safe", "SafetyHopperVelocity-v1-crpo-0-0"),
-        ("safe", "SafetyHalfCheetahVelocity-v1-crpo-0-0"),
-        ("trpo", "SafetyWalker2dVelocity-v1-trpo-0"),
-    ):
-        run = Run.load(folder / study / name)
+    names = (
+        "safe/SafetyHopperVelocity-v1-crpo-0-0",
+        "safe/SafetyHalfCheetahVelocity-v1-crpo-0-0",
+        "trpo/SafetyWalker2dVelocity-v1-trpo-0",
+    )
+    for name, run in [(Path(name).name, Run.load(folder / name)) for name in names]:  # all, before minutes of work
         fresh = episodes_of(run, run.config.task, 1000).costs
         row = {"run": name, "fresh": f"{fresh.mean():.4g}", "fresh_se": f"{fresh.std(ddof=1) / np.sqrt(1000):.2g}"}
         for slots in (20, 4):
