@@ -126,7 +126,7 @@ def fisher(seeds: int) -> Iterator[Job]:
 
 
 def passes(seeds: int) -> Iterator[Job]:
-    """TRPO and PCRPO with half as many critic passes, beside the default's runs in `trpo` and `margin`."""
+    """TRPO and PCRPO with half as many critic passes, beside the runs of `fisher` and `margin`."""
     half = ("--critic.passes", "5", *QUARTER)
     for seed in range(seeds):
         for task in ("SafetyHalfCheetahVelocity-v1", "SafetySwimmerVelocity-v1", "SafetyHopperVelocity-v1"):

@@ -49,12 +49,12 @@ def pieces(task: str) -> dict[str, Callable[[], object]]:
         "advantages, normalisation, targets": partial(_prepare, BALANCE.learner, learner, batch),
         "critics": partial(_fit, BALANCE.learner, learner.critics, lesson, key),
     }
-    for every in (4, 2, 1):
+    for every, steps in ((2, "every 2nd step"), (4, "every 4th step"), (1, "every step")):
         handler = replace(BALANCE, learner=Learner(trust_region=TrustRegion(fisher_every=every)))
         step = partial(_improve, handler, learner.policy, lesson, batch.estimate, limits, share)
         update = partial(make_algorithm(handler).update, learner, batch, limits, share, key)
-        found[f"policy step, F over every {every}. step"] = step
-        found[f"the update, policy step and critics at once, F over every {every}. step"] = update
+        found[f"policy step, F over {steps}"] = step
+        found[f"the update, policy step and critics at once, F over {steps}"] = update
     return found
 
 
