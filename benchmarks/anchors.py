@@ -127,7 +127,7 @@ def fisher(seeds: int) -> Iterator[Job]:
 
 def passes(seeds: int) -> Iterator[Job]:
     """TRPO and PCRPO with half as many critic passes, beside the runs of `fisher` and `margin`."""
-    half = ("--critic.passes", "5", *QUARTER)
+    half = ("--critic.epochs", "5", *QUARTER)
     for seed in range(seeds):
         for task in ("SafetyHalfCheetahVelocity-v1", "SafetySwimmerVelocity-v1", "SafetyHopperVelocity-v1"):
             yield job("trpo", task, seed, 1_000_000, *half, setting="5")
@@ -301,13 +301,14 @@ def scores(folder: Path) -> Iterator[dict[str, str]]:
 def episodes_of(run: Run, task: str, episodes: int = 100) -> Rollout:
     """Roll out fresh episodes of the run's stochastic policy on `task`."""
     physics = NativePhysics(TASKS[task], episodes, threads=1)
-    return collect(physics, run.policy, run.problem.horizon, (run.config.seed, run.progress.iteration, 7))
+    return collect(physics, run.policy, run.problem.horizon, (run.config.seed, run.state.iteration, 7))
 
 
 def bias(folder: Path, rounds: int = 50) -> Iterator[dict[str, str]]:
-    """Compare Ĵ_c, as an iteration estimates it from 20 000 steps in 20 slots and in 4, with 1 000 fresh episodes.
+    """Compare Ĵ_c, as an iteration estimates it from 20 000 steps in 20 and in 4 environments, with 1 000 fresh ones.
 
-    In 20 slots one episode a slot counts, so Ĵ is unbiased; in 4 slots episodes that end early are followed by others.
+    In 20 environments one episode in each counts, so Ĵ is unbiased; in 4, episodes that end early are followed by
+    others.
     """
     names = (
         "safe/SafetyHopperVelocity-v1-crpo-0-0",
@@ -317,14 +318,14 @@ def bias(folder: Path, rounds: int = 50) -> Iterator[dict[str, str]]:
     for name, run in [(Path(name).name, Run.load(folder / name)) for name in names]:  # all, before minutes of work
         fresh = episodes_of(run, run.config.task, 1000).costs
         row = {"run": name, "fresh": f"{fresh.mean():.4g}", "fresh_se": f"{fresh.std(ddof=1) / np.sqrt(1000):.2g}"}
-        for slots in (20, 4):
-            physics = NativePhysics(TASKS[run.config.task], slots)
-            key = (run.config.seed, run.progress.iteration, 8, slots)  # longer than any key of training
-            rollouts = [collect(physics, run.policy, 20_000 // slots, (*key, i)) for i in range(rounds)]
+        for num_envs in (20, 4):
+            physics = NativePhysics(TASKS[run.config.task], num_envs)
+            key = (run.config.seed, run.state.iteration, 8, num_envs)  # longer than any key of training
+            rollouts = [collect(physics, run.policy, 20_000 // num_envs, (*key, i)) for i in range(rounds)]
             means = np.array([rollout.costs.mean() for rollout in rollouts])
-            row[f"slots_{slots}"] = f"{means.mean():.4g}"
-            row[f"slots_{slots}_se"] = f"{means.std(ddof=1) / np.sqrt(rounds):.2g}"
-            row[f"slots_{slots}_episodes"] = f"{np.mean([len(rollout.costs) for rollout in rollouts]):.4g}"
+            row[f"slots_{num_envs}"] = f"{means.mean():.4g}"
+            row[f"slots_{num_envs}_se"] = f"{means.std(ddof=1) / np.sqrt(rounds):.2g}"
+            row[f"slots_{num_envs}_episodes"] = f"{np.mean([len(rollout.costs) for rollout in rollouts]):.4g}"
         yield row
 
 

@@ -37,7 +37,7 @@ from equipoise.tasks import TASKS
 from equipoise.training.config import Config
 from equipoise.training.loop import iterate
 from equipoise.training.rollout import collect, random_for
-from equipoise.training.run import first_progress
+from equipoise.training.run import first_state
 
 BALANCE = PCRPO(slack=Slack(schedule="constant", low=-1e9, high=1e9, unit="cost"))
 RAW_SIZES = (16, 20, 32, 64, 128)
@@ -59,25 +59,25 @@ def seconds(run: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def side_by_side(runs: dict[str, Steps], steps: int, slots: int) -> dict[str, float]:
-    """Speeds of `runs`, which take turns of a few of all `slots`' `steps` each."""
+def side_by_side(runs: dict[str, Steps], steps: int, num_envs: int) -> dict[str, float]:
+    """Speeds of `runs`, which take turns of a few of all `num_envs`' `steps` each."""
     taken = dict.fromkeys(runs, 0.0)
     for first in range(0, steps, TURN):
         last = min(first + TURN, steps)
         for name, run in runs.items():
             taken[name] += seconds(partial(run, first, last))
-    return {name: steps * slots / time for name, time in taken.items()}
+    return {name: steps * num_envs / time for name, time in taken.items()}
 
 
-def replay(physics: NativePhysics, actions: np.ndarray, done: np.ndarray, slots: int) -> Steps:
-    """Steps of a bare mujoco.batch of `slots` simulations under the rollout's `actions`."""
+def replay(physics: NativePhysics, actions: np.ndarray, done: np.ndarray, num_envs: int) -> Steps:
+    """Steps of a bare mujoco.batch of `num_envs` simulations under the rollout's `actions`."""
     model = load_model(type(physics.task))
-    batch = mujoco.batch.Batch(model, slots)
+    batch = mujoco.batch.Batch(model, num_envs)
     qpos, qvel, control = batch.bind("qpos"), batch.bind("qvel"), batch.bind("ctrl")
-    starts = first_states(physics, slots)
+    starts = first_states(physics, num_envs)
     qpos[:], qvel[:] = starts
     batch.forward()
-    columns = np.arange(slots) % actions.shape[1]
+    columns = np.arange(num_envs) % actions.shape[1]
     chosen = [(action[columns], np.flatnonzero(over[columns])) for action, over in zip(actions, done, strict=True)]
 
     def run(first: int, last: int) -> None:
@@ -93,36 +93,36 @@ def replay(physics: NativePhysics, actions: np.ndarray, done: np.ndarray, slots:
 def best_size(physics: NativePhysics, actions: np.ndarray, done: np.ndarray) -> float:
     """Speed of the fastest of bare batches of several sizes."""
     speeds = []
-    for slots in RAW_SIZES:
-        steps = min(len(actions), max(200, done.size // slots))
-        run = replay(physics, actions, done, slots)
-        speeds.append(speed(steps * slots, partial(run, 0, steps)))
+    for num_envs in RAW_SIZES:
+        steps = min(len(actions), max(200, done.size // num_envs))
+        run = replay(physics, actions, done, num_envs)
+        speeds.append(speed(steps * num_envs, partial(run, 0, steps)))
     return max(speeds)
 
 
-def first_states(physics: NativePhysics, slots: int) -> tuple[np.ndarray, np.ndarray]:
+def first_states(physics: NativePhysics, num_envs: int) -> tuple[np.ndarray, np.ndarray]:
     """States that a rollout starts from."""
-    physics.reset(range(physics.slots), randoms(physics.slots))
-    rows = np.arange(slots) % physics.slots
+    physics.reset(range(physics.num_envs), randoms(physics.num_envs))
+    rows = np.arange(num_envs) % physics.num_envs
     return physics.state.qpos[rows], physics.state.qvel[rows]
 
 
-def randoms(slots: int) -> list[np.random.Generator]:
-    """The slots' sources of first states."""
-    return [random_for("bench", slot) for slot in range(slots)]
+def randoms(num_envs: int) -> list[np.random.Generator]:
+    """The environments' sources of first states."""
+    return [random_for("bench", env) for env in range(num_envs)]
 
 
 def environment(physics: NativePhysics, actions: np.ndarray, done: np.ndarray) -> Steps:
     """Steps of the environment under the rollout's `actions`."""
-    sources = randoms(physics.slots)
-    physics.reset(range(physics.slots), sources)
+    sources = randoms(physics.num_envs)
+    physics.reset(range(physics.num_envs), sources)
     chosen = [(action, np.flatnonzero(over).tolist()) for action, over in zip(actions, done, strict=True)]
 
     def run(first: int, last: int) -> None:
         for action, ended in chosen[first:last]:
             physics.step(action)
             if ended:
-                physics.reset(ended, [sources[slot] for slot in ended])
+                physics.reset(ended, [sources[env] for env in ended])
 
     return run
 
@@ -130,26 +130,26 @@ def environment(physics: NativePhysics, actions: np.ndarray, done: np.ndarray) -
 def measure(task: str, rounds: int) -> list[dict[str, object]]:
     """Time every stage of one task."""
     config = Config(task, BALANCE)
-    physics = NativePhysics(TASKS[task], config.slots)
+    physics = NativePhysics(TASKS[task], config.num_envs)
     algorithm = make_algorithm(BALANCE)
-    progress = first_progress(config, physics.problem)
-    steps = config.steps_per_iteration // config.slots
-    progress, _ = iterate(config, physics, algorithm, progress)  # compiles
+    state = first_state(config, physics.problem)
+    steps = config.steps_per_iteration // config.num_envs
+    state, _ = iterate(config, physics, algorithm, state)  # compiles
     stages: dict[str, list[float]] = {}
     for _ in range(rounds):
-        learner = progress.learner
+        learner = state.learner
         actor = Actor(learner.policy, learner.observations)
-        rollout = collect(physics, actor, steps, (0, progress.iteration))
+        rollout = collect(physics, actor, steps, (0, state.iteration))
         replayed = rollout.batch.action.astype(float), rollout.batch.done
-        raw = replay(physics, *replayed, config.slots)  # draws first states, before the environment has its own
+        raw = replay(physics, *replayed, config.num_envs)  # draws first states, before the environment has its own
         runs = {"raw": raw, "environment": environment(physics, *replayed)}
-        for stage, found in side_by_side(runs, steps, config.slots).items():
+        for stage, found in side_by_side(runs, steps, config.num_envs).items():
             stages.setdefault(stage, []).append(found)
-        key = (0, progress.iteration)
+        key = (0, state.iteration)
         stages.setdefault("rollout", []).append(
             speed(config.steps_per_iteration, lambda a=actor, k=key: collect(physics, a, steps, k))
         )
-        progress, row = iterate(config, physics, algorithm, progress)
+        state, row = iterate(config, physics, algorithm, state)
         stages.setdefault("training", []).append(row["steps_per_second"])
         stages.setdefault("raw, best size", []).append(best_size(physics, *replayed))
     return [

@@ -26,7 +26,7 @@ from equipoise.tasks import TASKS
 from equipoise.training.config import Config
 from equipoise.training.loop import iterate
 from equipoise.training.rollout import collect
-from equipoise.training.run import first_progress
+from equipoise.training.run import first_state
 from throughput import BALANCE
 
 
@@ -40,8 +40,8 @@ def timed(run: Callable[[], object]) -> tuple[float, float]:
 def pieces(task: str) -> dict[str, Callable[[], object]]:
     """Return the pieces of an update, ready to be run again and again on the same rollout."""
     config, physics = Config(task, BALANCE), NativePhysics(TASKS[task], 20)
-    progress, _ = iterate(config, physics, make_algorithm(BALANCE), first_progress(config, physics.problem))
-    learner, key = progress.learner, jax.random.key(0)
+    state, _ = iterate(config, physics, make_algorithm(BALANCE), first_state(config, physics.problem))
+    learner, key = state.learner, jax.random.key(0)
     batch = collect(physics, Actor(learner.policy, learner.observations), 1000, (0, 1)).batch
     limits, share = jnp.asarray(config.resolve_limits(physics.problem)), jnp.asarray(0.0)
     lesson = _prepare(BALANCE.learner, learner, batch)

@@ -14,7 +14,7 @@ from equipoise.tasks import TASKS
 
 FILE = Path(__file__).parent / "data" / "controllers.npz"
 Source = Callable[[np.ndarray], np.ndarray]
-"""From the slots' observations to their actions."""
+"""From the environments' observations to their actions."""
 
 
 class Controller(NamedTuple):

@@ -17,21 +17,21 @@ class Probe:
     ends = True
     """Whether an episode terminates at its horizon, or is truncated there."""
 
-    def __init__(self, slots: int, horizon: int, costs: int = 1) -> None:
-        self.slots = slots
+    def __init__(self, num_envs: int, horizon: int, costs: int = 1) -> None:
+        self.num_envs = num_envs
         names = tuple(f"c{k}" for k in range(costs)) if costs > 1 else ("cost",)
         self.problem = Problem(type(self).__name__, 3, 1, horizon, names, None)
-        self._age, self._memory = np.zeros(slots, int), np.zeros(slots)
+        self._age, self._memory = np.zeros(num_envs, int), np.zeros(num_envs)
 
-    def reset(self, slots, randoms):
-        self._age[slots], self._memory[slots] = 0, 0.0
-        return self._observation()[slots]
+    def reset(self, indices, randoms):
+        self._age[indices], self._memory[indices] = 0, 0.0
+        return self._observation()[indices]
 
     def step(self, action):
         self._memory = np.where(self._age == 0, action[:, 0], self._memory)
         reward, cost = self.pay(action[:, 0], self._age, self._memory)
         self._age = self._age + 1
-        no = np.zeros(self.slots, bool)
+        no = np.zeros(self.num_envs, bool)
         over = (self._age == self.problem.horizon) & self.ends
         return Transition(self._observation(), reward, cost, over, no, no)
 
@@ -39,7 +39,7 @@ class Probe:
         pass
 
     def _observation(self):
-        return np.stack([np.ones(self.slots), self._age / self.problem.horizon, self._memory], axis=1)
+        return np.stack([np.ones(self.num_envs), self._age / self.problem.horizon, self._memory], axis=1)
 
     def pay(self, action, age, memory):
         raise NotImplementedError
@@ -52,8 +52,8 @@ class Bandit(Probe):
     optimum has μ = √(b − floor − σ²), and there ∂J_r/∂μ = λ ∂J_c/∂μ with λ = (2 − μ)/μ.
     """
 
-    def __init__(self, slots: int = 20, floor: float = 0.0) -> None:
-        super().__init__(slots, horizon=1)
+    def __init__(self, num_envs: int = 20, floor: float = 0.0) -> None:
+        super().__init__(num_envs, horizon=1)
         self.floor = floor
 
     def pay(self, action, age, memory):
@@ -63,8 +63,8 @@ class Bandit(Probe):
 class TwoLimits(Probe):
     """One step an episode: reward a, costs (a − 1)² and (a + 1)²: the second limit binds long before the first."""
 
-    def __init__(self, slots: int = 20) -> None:
-        super().__init__(slots, horizon=1, costs=2)
+    def __init__(self, num_envs: int = 20) -> None:
+        super().__init__(num_envs, horizon=1, costs=2)
 
     def pay(self, action, age, memory):
         return action, np.stack([(action - 1) ** 2, (action + 1) ** 2], axis=1)
@@ -77,12 +77,12 @@ class NowOrLater(Probe):
     lowest at w = 0.
     """
 
-    def __init__(self, slots: int = 20) -> None:
-        super().__init__(slots, horizon=100)
+    def __init__(self, num_envs: int = 20) -> None:
+        super().__init__(num_envs, horizon=100)
 
     def pay(self, action, age, memory):
         weight = 1 / (1 + np.exp(-memory))
-        return np.zeros(self.slots), np.where(age == 0, weight, 0.05 * (1 - weight))[:, None]
+        return np.zeros(self.num_envs), np.where(age == 0, weight, 0.05 * (1 - weight))[:, None]
 
 
 class AtTheEnd(Probe):
@@ -90,8 +90,8 @@ class AtTheEnd(Probe):
 
     ends = False
 
-    def __init__(self, slots: int = 20) -> None:
-        super().__init__(slots, horizon=10)
+    def __init__(self, num_envs: int = 20) -> None:
+        super().__init__(num_envs, horizon=10)
 
     def pay(self, action, age, memory):
         last = age == self.problem.horizon - 1

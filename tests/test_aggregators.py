@@ -491,7 +491,7 @@ def test_the_inner_product_is_that_of_the_metric_given():
         gradients[1] -= 1.5 * gradients[0]
         natural = solve(jnp.asarray(gradients, jnp.float32))
         inner_product = fisher(lambda v: v @ matrix, damping)
-        np.testing.assert_allclose(inner_product(natural.directions), natural.progress, rtol=2e-2, atol=1e-3)
+        np.testing.assert_allclose(inner_product(natural.directions), natural.gram, rtol=2e-2, atol=1e-3)
         for metric, inner in (("fisher", inner_product), ("euclidean", None)):
             direction = np.asarray(aggregate("pcrpo", natural.directions, inner).direction, float)
             harmed[metric] += (gradients @ direction / lengths_of(gradients)).min() < -1e-2 * lengths_of(direction)
@@ -511,7 +511,7 @@ def test_the_projection_gives_the_policy_step_exactly_what_it_has_been():
         arguments = gram, jnp.asarray(case.preference, jnp.float32), jnp.ones(3, bool)
         found, expected = aggregated_combination(AGGREGATORS["pcrpo"], *arguments), combine(*arguments)
         np.testing.assert_array_equal(found.weights, expected.weights)
-        assert found.freedom == expected.freedom
+        assert found.sin2_phi == expected.sin2_phi
 
 
 @every_aggregator
@@ -524,15 +524,15 @@ def test_an_aggregator_decides_the_direction_and_the_gradients_the_freedom(name)
         arguments = gram, jnp.asarray(case.preference, jnp.float32), jnp.ones(2, bool)
         found = compiled_combination(aggregator, *arguments)
         np.testing.assert_allclose(found.weights, weights_of(aggregator, [case])[0], rtol=1e-3, atol=1e-5)
-        assert found.freedom == pytest.approx(1 - min(float(gram[0, 1]), 0) ** 2, rel=1e-4)
+        assert found.sin2_phi == pytest.approx(1 - min(float(gram[0, 1]), 0) ** 2, rel=1e-4)
 
 
 def test_a_direction_that_cancels_up_to_rounding_has_no_freedom():
     """Two opposite costs, and a reward across them: the convex hull holds 0, while the projection spares the reward."""
     gradients = np.array([[0, 0, 1.0], [0.6, 0.8, 0], [-0.6, -0.8, 0]])
     arguments = jnp.asarray(gradients @ gradients.T, jnp.float32), jnp.asarray([0.5, 0.25, 0.25]), jnp.ones(3, bool)
-    assert compiled_combination(AGGREGATORS["mgda"], *arguments).freedom == 0
-    assert compiled_combination(AGGREGATORS["upgrad"], *arguments).freedom == pytest.approx(1)
+    assert compiled_combination(AGGREGATORS["mgda"], *arguments).sin2_phi == 0
+    assert compiled_combination(AGGREGATORS["upgrad"], *arguments).sin2_phi == pytest.approx(1)
 
 
 def test_weights_that_are_none_are_told_or_lead_nowhere():
@@ -543,7 +543,7 @@ def test_weights_that_are_none_are_told_or_lead_nowhere():
 
     with pytest.raises(UsageError, match=re.escape("'own' gave weights of (3,); expected (2,)")):
         aggregated_combination(giving(jnp.ones(3)), *arguments)
-    assert aggregated_combination(giving(jnp.full(2, jnp.nan)), *arguments).freedom == 0
+    assert aggregated_combination(giving(jnp.full(2, jnp.nan)), *arguments).sin2_phi == 0
 
 
 # Mistakes

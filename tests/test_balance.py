@@ -79,7 +79,7 @@ def test_the_step_is_as_long_as_the_radius_for_every_aggregator(name):
     for case in CASES:
         natural = drawn(2, *case)
         found = direction(name, natural, (0.3, 0.7))
-        progress = np.asarray(natural.progress, float)
+        progress = np.asarray(natural.gram, float)
         cosine = progress[0, 1] / np.sqrt(progress[0, 0] * progress[1, 1])
         square = found.coefficients @ progress @ found.coefficients
         assert square == pytest.approx(2 * TrustRegion().max_kl * (1 - min(cosine, 0) ** 2), rel=2e-3)
@@ -106,8 +106,8 @@ def test_only_a_balance_is_the_aggregators(name):
 @every_aggregator
 def test_a_balance_is_the_aggregators_direction_in_the_metrics_units(name):
     natural, preference = drawn(3, 1, 0.8), jnp.asarray([0.6, 0.3, 0.1])
-    lengths = np.sqrt(np.diagonal(natural.progress))
-    units = natural.progress / np.outer(lengths, lengths)
+    lengths = np.sqrt(np.diagonal(natural.gram))
+    units = natural.gram / np.outer(lengths, lengths)
     weights = np.asarray(jax.jit(AGGREGATORS[name])(units, preference, np.ones(3, bool)))
     expected = weights / lengths
     found = np.asarray(direction(name, natural, preference).coefficients)

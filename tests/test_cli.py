@@ -18,7 +18,7 @@ from equipoise.cli import main
 from equipoise.tasks import TASKS
 from equipoise.training import checkpoint, config, metrics
 
-SMALL = ["--total-steps", "4000", "--slots", "2", "--steps-per-iteration", "2000"]
+SMALL = ["--total-steps", "4000", "--num-envs", "2", "--steps-per-iteration", "2000"]
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_a_run_leaves_all_it_promises(finished):
 
 
 def test_the_command_line_and_the_api_do_the_same(finished, tmp_path):
-    options = {"total_steps": 4000, "slots": 2, "steps_per_iteration": 2000}
+    options = {"total_steps": 4000, "num_envs": 2, "steps_per_iteration": 2000}
     run = equipoise.train("pcrpo", "SafetyHopper-v4", run_dir=tmp_path / "run", **options)
     other = equipoise.Run.load(finished)
     assert run.config == other.config
@@ -95,7 +95,7 @@ def test_help_explains_every_field(name, capsys):
     said = capsys.readouterr().out
     parts = re.split(r"^\W{0,3}(--[a-z][\w.-]+)", said, flags=re.MULTILINE)[1:]
     explained = dict(zip(parts[::2], parts[1::2], strict=True))
-    assert {"--total-steps", "--run-dir", "--discount", "--trust-region.max-kl", "--critic.passes"} <= set(explained)
+    assert {"--total-steps", "--run-dir", "--discount", "--trust-region.max-kl", "--critic.epochs"} <= set(explained)
     for option, text in explained.items():
         words = re.findall(r"\b[A-Za-z]{3,}\b", text.split("(default")[0])
         assert len(words) >= 2, option
@@ -111,7 +111,7 @@ def test_help_explains_every_field(name, capsys):
         (["train", "trpo", "SafetyHopper-v4", "--total-steps", "-5"], "total_steps is -5; allowed: at least"),
         (["train", "trpo", "SafetyHopper-v4", "--total-steps", "10"], "allowed: at least one iteration, 20000"),
         (["train", "trpo", "SafetyHopper-v4", "--steps-per-iteration", "31000"], "nearest: 40000"),
-        (["train", "trpo", "SafetyHopper-v4", "--slots", "1"], "slots is 1; allowed: 2 or more"),
+        (["train", "trpo", "SafetyHopper-v4", "--num-envs", "1"], "num_envs is 1; allowed: 2 or more"),
         (["train", "trpo", "SafetyHopper-v4", "--limits", "1", "2"], "1 constraint(s) (cost) but 2 limit(s)"),
         (["train", "trpo", "SafetyHopper-v4", "--limits", "-1"], "allowed: a finite number ≥ 0"),
         (["train", "trpo", "SafetyHopper-v4", "--limits", "nan"], "allowed: a finite number ≥ 0"),

@@ -21,11 +21,11 @@ from equipoise.algorithms.trust_region import MODES
 from equipoise.cli import main
 from equipoise.conflict import report
 from equipoise.conflict.analysis import AtCheckpoint, Conflict
+from equipoise.conflict.env_gradients import EnvGradients, env_gradients, see
 from equipoise.conflict.heldout import held_out
 from equipoise.conflict.landscape import Landscape, cos_on, fit, landscape, plane_of, steps_in
 from equipoise.conflict.layers import layer_shares, layer_slices
-from equipoise.conflict.noise import METRICS, angle, slot_products
-from equipoise.conflict.slots import SlotGradients, see, slot_gradients
+from equipoise.conflict.noise import METRICS, angle, env_products
 from equipoise.policy import Actor
 from equipoise.problem import estimate
 from equipoise.training.rollout import collect
@@ -54,8 +54,8 @@ def seen_on(probe, state, steps=200, key=(1,)):
 
 @pytest.fixture(scope="module")
 def bandit():
-    """40 slots of 200 one-step episodes each, at mean 1 and σ = 1."""
-    probe = Bandit(slots=40)
+    """40 environments of 200 one-step episodes each, at mean 1 and σ = 1."""
+    probe = Bandit(num_envs=40)
     state = at_mean(probe)
     batch, seen = seen_on(probe, state)
     return probe, state, batch, seen
@@ -81,7 +81,7 @@ def exact_cos(metric, state):
 @pytest.mark.parametrize("metric", METRICS)
 def test_the_interval_covers_the_known_angle(metric, bandit):
     _, state, _, seen = bandit
-    found = angle(slot_products(slot_gradients(seen, DAMPING), metric), 0, 20, np.random.default_rng(0))
+    found = angle(env_products(env_gradients(seen, DAMPING), metric), 0, 20, np.random.default_rng(0))
     assert found.low < exact_cos(metric, state) < found.high
     assert found.high - found.low < 0.15
 
@@ -89,8 +89,8 @@ def test_the_interval_covers_the_known_angle(metric, bandit):
 def test_the_slots_sum_to_the_update(bandit):
     """The batch's cos φ is that of the update, and the implied multiplier that of the bandit."""
     _, state, batch, seen = bandit
-    slots = slot_gradients(seen, HANDLER.learner.trust_region.damping)
-    found = angle(slot_products(slots, "fisher"), 0, 20, np.random.default_rng(0))
+    envs = env_gradients(seen, HANDLER.learner.trust_region.damping)
+    found = angle(env_products(envs, "fisher"), 0, 20, np.random.default_rng(0))
     _, told = make_algorithm(HANDLER).update(state, batch, jnp.array([9.0]), jnp.array(0.0), jax.random.key(0))
     assert found.naive == pytest.approx(float(told.step.cos_fisher[0]), abs=0.01)
     assert found.ratio * seen.unit[0] / seen.unit[1] == pytest.approx(float(told.multiplier[0]), rel=0.1)
@@ -99,10 +99,10 @@ def test_the_slots_sum_to_the_update(bandit):
 @pytest.mark.parametrize("metric", METRICS)
 def test_layers_sum_to_the_whole(metric, bandit):
     _, state, _, seen = bandit
-    slots = slot_gradients(seen, DAMPING)
-    shares = layer_shares(slots, state.policy, metric, 0)
+    envs = env_gradients(seen, DAMPING)
+    shares = layer_shares(envs, state.policy, metric, 0)
     assert list(shares) == ["hidden 1", "output", "log σ"]
-    whole = angle(slot_products(slots, metric), 0, 20, np.random.default_rng(0)).corrected
+    whole = angle(env_products(envs, metric), 0, 20, np.random.default_rng(0)).corrected
     assert sum(shares.values()) == pytest.approx(whole, abs=1e-6)
 
 
@@ -119,34 +119,34 @@ def test_layers_are_the_policys_own(bandit):
 # Held-out harm
 
 
-def opposed_slots(noise, seed=0, slots=12, size=30):
-    """Slots of two gradients that nearly oppose each other where the Fisher matrix is ill-conditioned."""
+def opposed_envs(noise, seed=0, num_envs=12, size=30):
+    """Environments of two gradients that nearly oppose each other where the Fisher matrix is ill-conditioned."""
     random = np.random.default_rng(seed)
     spectrum = np.geomspace(1e-2, 10, size)
     reward = random.standard_normal(size)
     truth = np.stack([reward, -reward + 0.5 * random.standard_normal(size)])
-    gradients = truth + noise * random.standard_normal((slots, 2, size))
-    return SlotGradients(gradients, gradients / spectrum)
+    gradients = truth + noise * random.standard_normal((envs, 2, size))
+    return EnvGradients(gradients, gradients / spectrum)
 
 
-def harm(slots, metric, seed=0):
+def harm(envs, metric, seed=0):
     random = np.random.default_rng(seed)
-    return held_out(slots, np.array([True, True]), np.array([0.5, 0.5]), TrustRegion(), metric, "pcrpo", random)
+    return held_out(envs, np.array([True, True]), np.array([0.5, 0.5]), TrustRegion(), metric, "pcrpo", random)
 
 
 def test_without_noise_only_the_fisher_metric_harms_none():
-    least = {metric: min(harm(opposed_slots(0.0, seed), metric).kept.min() for seed in range(12)) for metric in METRICS}
+    least = {metric: min(harm(opposed_envs(0.0, seed), metric).kept.min() for seed in range(12)) for metric in METRICS}
     assert least["fisher"] >= -1e-6
     assert least["natural"] < 0 and least["step"] < 0 and least["euclidean"] < 0
 
 
 def test_without_noise_all_that_is_promised_is_kept():
-    found = harm(opposed_slots(0.0), "fisher")
+    found = harm(opposed_envs(0.0), "fisher")
     assert np.allclose(found.promised, found.kept, rtol=1e-3)
 
 
 def test_noise_makes_promises_that_are_not_kept():
-    found = harm(opposed_slots(2.0), "fisher")
+    found = harm(opposed_envs(2.0), "fisher")
     assert (found.promised > 0).all()
     assert (found.kept < found.promised).all()
     assert found.harmed.max() > 0
@@ -175,7 +175,7 @@ def test_the_plane_is_true_to_angle_and_length(bandit):
     steps = steps_in(plane_of(seen, HANDLER.learner.trust_region, 0), seen, HANDLER, 0)
     reward, safety = (np.array([steps[mode].x, steps[mode].y]) for mode in ("reward", "safety"))
     assert reward[1] == pytest.approx(0, abs=1e-4) and 0 < reward[0] <= 1.0001
-    naive = angle(slot_products(slot_gradients(seen, 0.1), "fisher"), 0, 20, np.random.default_rng(0)).naive
+    naive = angle(env_products(env_gradients(seen, 0.1), "fisher"), 0, 20, np.random.default_rng(0)).naive
     cos = reward @ safety / np.linalg.norm(reward) / np.linalg.norm(safety)
     assert cos == pytest.approx(naive, abs=0.02)
 
@@ -191,10 +191,10 @@ def test_the_maps_centre_is_the_policy_itself(bandit):
 
 
 def test_of_several_costs_the_plane_is_that_of_the_chosen_one():
-    probe = TwoLimits(slots=20)
+    probe = TwoLimits(num_envs=20)
     _, seen = seen_on(probe, at_mean(probe, 0.0), steps=50)
     region = HANDLER.learner.trust_region
-    safer = slot_gradients(seen, region.damping).directions.mean(0)[1:]
+    safer = env_gradients(seen, region.damping).directions.mean(0)[1:]
     (x0, y0), (x1, y1) = (plane_of(seen, region, k).duals @ safer[k] for k in (0, 1))
     # At mean 0 the reward a agrees with the cost (a − 1)², and opposes (a + 1)².
     assert x0 > 0 > x1
@@ -246,7 +246,7 @@ class Free(Rail):
     price = 0.0
 
 
-OPTIONS = {"total_steps": 80, "steps_per_iteration": 40, "slots": 4, "limits": (1.0,), "horizon": 10}
+OPTIONS = {"total_steps": 80, "steps_per_iteration": 40, "num_envs": 4, "limits": (1.0,), "horizon": 10}
 QUICK = ["--episodes", "4", "--grid", "3"]
 
 

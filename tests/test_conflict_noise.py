@@ -1,4 +1,4 @@
-"""The noise of cos φ, on gradients whose angle is known: a true vector, and Gaussian noise in every slot."""
+"""The noise of cos φ, on gradients whose angle is known: a true vector, and Gaussian noise in every environment."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from equipoise.conflict.noise import METRICS, angle, batch_gram, corrected_gram, cosine, slot_products
-from equipoise.conflict.slots import SlotGradients, solve_together
+from equipoise.conflict.env_gradients import EnvGradients, solve_together
+from equipoise.conflict.noise import METRICS, angle, batch_gram, corrected_gram, cosine, env_products
 from equipoise.gradients.metric import cosines, geometry
 from equipoise.numerics.krylov import NaturalGradients
 
-SLOTS, PARAMETERS, COS = 20, 300, -0.6
-NOISE = np.sqrt(PARAMETERS / SLOTS)
+NUM_ENVS, PARAMETERS, COS = 20, 300, -0.6
+NOISE = np.sqrt(PARAMETERS / NUM_ENVS)
 """Length of the noise of a batch's gradient."""
 
 
 def noisy_products(seed, signal=0.6, cos=COS, together=0.0):
-    """Inner products of slots that hold two gradients at the angle `cos`, and noise.
+    """Inner products of environments that hold two gradients at the angle `cos`, and noise.
 
     `signal` is the share of a batch's squared length that is no noise, `together` the correlation of the two noises.
     """
@@ -27,14 +27,14 @@ def noisy_products(seed, signal=0.6, cos=COS, together=0.0):
     random = np.random.default_rng(seed)
     truth = np.zeros((2, PARAMETERS))
     truth[0, 0], truth[1, :2] = length, length * np.array([cos, np.sqrt(1 - cos**2)])
-    noise = random.standard_normal((SLOTS, 2, PARAMETERS))
+    noise = random.standard_normal((NUM_ENVS, 2, PARAMETERS))
     noise[:, 1] = together * noise[:, 0] + np.sqrt(1 - together**2) * noise[:, 1]
     gradients = truth + noise
-    return slot_products(SlotGradients(gradients, gradients), "euclidean")
+    return env_products(EnvGradients(gradients, gradients), "euclidean")
 
 
 def angles(count, **options):
-    return [angle(noisy_products(s, **options), 0, SLOTS, np.random.default_rng(s)) for s in range(count)]
+    return [angle(noisy_products(s, **options), 0, NUM_ENVS, np.random.default_rng(s)) for s in range(count)]
 
 
 def mean(found, field):
@@ -96,11 +96,11 @@ def test_every_metric_is_that_of_the_update(metric):
     random = np.random.default_rng(1)
     root = random.standard_normal((30, 30))
     fisher = root @ root.T + np.eye(30)
-    gradients = random.standard_normal((SLOTS, 3, 30))
-    slots = SlotGradients(gradients, np.linalg.solve(fisher, gradients[..., None])[..., 0])
-    g, u = jnp.asarray(gradients.mean(0)), jnp.asarray(slots.directions.mean(0))
+    gradients = random.standard_normal((NUM_ENVS, 3, 30))
+    envs = EnvGradients(gradients, np.linalg.solve(fisher, gradients[..., None])[..., 0])
+    g, u = jnp.asarray(gradients.mean(0)), jnp.asarray(envs.directions.mean(0))
     expected = cosines(geometry(NaturalGradients(g, u, g @ u.T), metric).gram)
-    gram = batch_gram(slot_products(slots, metric), np.ones(SLOTS))
+    gram = batch_gram(env_products(envs, metric), np.ones(NUM_ENVS))
     assert [float(cosine(gram, k)) for k in (0, 1)] == pytest.approx(expected[0, 1:].tolist(), abs=1e-4)
 
 
@@ -114,7 +114,10 @@ def conditioned(size, seed=0):
 def test_the_shared_solve_is_the_solution(size, rows, tolerance):
     fisher = conditioned(size)
     gradients = np.random.default_rng(1).standard_normal((rows, size))
-    gradients[1], gradients[3] = 0.0, 2 * gradients[2]  # a slot without any gradient, and one parallel to another
+    gradients[1], gradients[3] = (
+        0.0,
+        2 * gradients[2],
+    )  # an environment without any gradient, and one parallel to another
     found = solve_together(lambda v: v @ jnp.asarray(fisher, jnp.float32), gradients, 0.1)
     exact = np.linalg.solve(fisher + 0.1 * np.eye(size), gradients.T).T
     progress = gradients @ exact.T
@@ -123,7 +126,7 @@ def test_the_shared_solve_is_the_solution(size, rows, tolerance):
 
 
 def test_the_shared_solve_is_linear():
-    """Any mean over slots is solved for when the slots are."""
+    """Any mean over environments is solved for when the environments are."""
     fisher, random = conditioned(300), np.random.default_rng(2)
     gradients = random.standard_normal((20, 300))
     found = solve_together(lambda v: v @ jnp.asarray(fisher, jnp.float32), gradients, 0.1)

@@ -10,7 +10,7 @@ from equipoise.algorithms.critics import Critics, create_critics, fit, outputs, 
 from equipoise.algorithms.settings import CriticFit
 
 ROWS, OBSERVATIONS, HIDDEN = 256, 3, (16,)
-CONFIG = CriticFit(learning_rate=1e-2, passes=20, batch=64)
+CONFIG = CriticFit(learning_rate=1e-2, epochs=20, minibatch_size=64)
 
 fit, rescale, values = map(jax.jit, (fit, rescale, values))
 

@@ -197,7 +197,8 @@ def test_the_commands_for_an_own_aggregator_do_what_they_say(tmp_path, monkeypat
     """Each as a process of its own would; without being told so, none imports the module that the run's file names."""
     monkeypatch.chdir(tmp_path)
     quicker = {
-        "train": "--slots 2 --steps-per-iteration 2000 --total-steps 2000 --limits 1500 --slack.low -1 --slack.high 1",
+        "train": "--num-envs 2 --steps-per-iteration 2000 --total-steps 2000 --limits 1500"
+        " --slack.low -1 --slack.high 1",
         "evaluate": "--episodes 2",
         "resume": "",
         "conflict": "--episodes 4 --grid 3",
@@ -251,7 +252,7 @@ def assert_documented(run):
 
 
 def test_every_column_is_documented_for_one_constraint(tmp_path):
-    options = {"total_steps": 2000, "slots": 2, "steps_per_iteration": 2000}
+    options = {"total_steps": 2000, "num_envs": 2, "steps_per_iteration": 2000}
     assert_documented(equipoise.train("pcrpo", "SafetyHopper-v4", run_dir=tmp_path / "run", **options))
 
 

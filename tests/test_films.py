@@ -66,14 +66,14 @@ def draws():
 @pytest.fixture(scope="module")
 def hopper(tmp_path_factory):
     """A short run on a task of ours."""
-    options = {"total_steps": 4000, "slots": 2, "steps_per_iteration": 2000}
+    options = {"total_steps": 4000, "num_envs": 2, "steps_per_iteration": 2000}
     return equipoise.train("pcrpo", ENDING, run_dir=tmp_path_factory.mktemp("films") / "hopper", **options)
 
 
 @pytest.fixture(scope="module")
 def rail(tmp_path_factory):
     """A short run on a user's own environment."""
-    options = {"total_steps": 1000, "steps_per_iteration": 1000, "horizon": 40, "slots": 5}
+    options = {"total_steps": 1000, "steps_per_iteration": 1000, "horizon": 40, "num_envs": 5}
     costs = {"cost_names": ("far", "effort"), "limits": (1.0, 99.0)}
     return equipoise.train("pcrpo", Rail, run_dir=tmp_path_factory.mktemp("films") / "rail", **options, **costs)
 
@@ -238,7 +238,7 @@ def test_an_environment_that_is_named_is_made_with_a_render_mode(rail, tmp_path,
         "    gymnasium.register(env_id, entry_point=kind, max_episode_steps=40)\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    train = ["--cost-names", "far", "effort", "--limits", "1", "9", "--slots", "5"]
+    train = ["--cost-names", "far", "effort", "--limits", "1", "9", "--num-envs", "5"]
     steps = ["--steps-per-iteration", "1000", "--total-steps", "1000"]
     for name in ("Rail-v0", "Blind-v0"):
         assert main(["train", "pcrpo", f"rail_env:{name}", *train, *steps, "--run-dir", name]) == 0

@@ -39,9 +39,9 @@ class Cart(gymnasium.Env):
         return float(action[0] - 10 * action[1])
 
 
-def foreign(env=Cart, slots: int = 2, **settings) -> ForeignEnvironments:
-    simulator = ForeignEnvironments(env, slots, "Cart", **{"horizon": 5, **settings})
-    simulator.reset(range(slots), generators(range(slots)))
+def foreign(env=Cart, num_envs: int = 2, **settings) -> ForeignEnvironments:
+    simulator = ForeignEnvironments(env, num_envs, "Cart", **{"horizon": 5, **settings})
+    simulator.reset(range(num_envs), generators(range(num_envs)))
     return simulator
 
 
@@ -97,14 +97,14 @@ def test_action_is_clipped_to_the_environments_space_and_keeps_its_dtype(dtype):
 
 
 def test_terminated_and_truncated_are_told_apart():
-    simulator = foreign(slots=1)
+    simulator = foreign(num_envs=1)
     steps = [simulator.step(np.zeros((1, 2))) for _ in range(5)]
     assert [bool(step.terminated[0]) for step in steps] == [False, False, True, False, False]
     assert [bool(step.truncated[0]) for step in steps] == [False, False, False, False, True]
 
 
 def test_nothing_resets_by_itself_and_a_reset_touches_only_its_slots():
-    simulator = foreign(slots=3)
+    simulator = foreign(num_envs=3)
     for _ in range(4):
         simulator.step(np.zeros((3, 2)))
     seen = simulator.reset([2, 0], generators([0, 1]))
@@ -143,7 +143,7 @@ def test_a_number_that_is_not_finite_means_diverged_in_its_slot_alone(where, val
                 observation = np.array([value, 0.0]) if where == "observation" else observation
             return observation, reward, terminated, truncated, info
 
-    step = foreign(Broken, slots=3).step(np.array([[0.0, 0.0], [1.0, 0.0], [0.5, 0.0]]))
+    step = foreign(Broken, num_envs=3).step(np.array([[0.0, 0.0], [1.0, 0.0], [0.5, 0.0]]))
     assert step.diverged.tolist() == [False, True, False]
 
 
@@ -183,7 +183,7 @@ def test_close_closes_every_environment():
         def close(self):
             closed.append(self)
 
-    foreign(Closing, slots=3).close()
+    foreign(Closing, num_envs=3).close()
     assert len(set(map(id, closed))) == 3
 
 

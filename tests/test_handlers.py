@@ -358,13 +358,13 @@ LEARNER_MISTAKES = {
     "backtrack is 1": Learner(trust_region=TrustRegion(backtrack=1.0)),
     "backtracks is -1": Learner(trust_region=TrustRegion(backtracks=-1)),
     "discount is 1.1": Learner(discount=1.1),
-    "trace is -0.1": Learner(trace=-0.1),
+    "gae_lambda is -0.1": Learner(gae_lambda=-0.1),
     "cost_discount is 2": Learner(cost_discount=2.0),
-    "cost_trace is nan": Learner(cost_trace=float("nan")),
+    "cost_gae_lambda is nan": Learner(cost_gae_lambda=float("nan")),
     "hidden is (64, 0)": Learner(hidden=(64, 0)),
     "learning_rate is 0": Learner(critic=CriticFit(learning_rate=0.0)),
-    "passes is 0": Learner(critic=CriticFit(passes=0)),
-    "batch is 0": Learner(critic=CriticFit(batch=0)),
+    "epochs is 0": Learner(critic=CriticFit(epochs=0)),
+    "minibatch_size is 0": Learner(critic=CriticFit(minibatch_size=0)),
 }
 
 OWN_MISTAKES = {

@@ -160,9 +160,9 @@ def test_progress_is_symmetric_and_semidefinite_at_any_number_of_iterations(iter
         directions = np.asarray(found.directions, np.float64)
         np.testing.assert_allclose(
             directions @ system @ directions.T,
-            found.progress,
+            found.gram,
             rtol=1e-4,
-            atol=1e-4 * np.abs(found.progress).max(),
+            atol=1e-4 * np.abs(found.gram).max(),
         )
 
 

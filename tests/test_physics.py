@@ -1,4 +1,4 @@
-"""Native physics: deterministic whatever the threads and slots, exact after `set_state`, and safe when it diverges."""
+"""Native physics: deterministic whatever the threads, exact after `set_state`, and safe when it diverges."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def in_its_own_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def make(task_id: str, slots: int, threads: int = 1) -> NativePhysics:
-    """Physics whose slots stand in their first episode's start, slot i's drawn from generator i."""
-    physics = NativePhysics(TASKS[task_id], slots, threads)
-    physics.reset(range(slots), generators(range(slots)))
+def make(task_id: str, num_envs: int, threads: int = 1) -> NativePhysics:
+    """Physics whose environments stand in their first episode's start, environment i's drawn from generator i."""
+    physics = NativePhysics(TASKS[task_id], num_envs, threads)
+    physics.reset(range(num_envs), generators(range(num_envs)))
     return physics
 
 
@@ -34,7 +34,7 @@ def generators(seeds) -> list[np.random.Generator]:
 
 
 def random_actions(physics: NativePhysics, steps: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).uniform(-1.5, 1.5, (steps, physics.slots, physics.model.nu))
+    return np.random.default_rng(seed).uniform(-1.5, 1.5, (steps, physics.num_envs, physics.model.nu))
 
 
 def run(physics: NativePhysics, actions: np.ndarray) -> Transition:
@@ -47,8 +47,8 @@ def assert_identical(a: Transition, b: Transition) -> None:
         np.testing.assert_array_equal(x, y, err_msg=name, strict=True)
 
 
-def rows(transition: Transition, slots) -> Transition:
-    return Transition(*(x[:, slots] for x in transition))
+def rows(transition: Transition, num_envs) -> Transition:
+    return Transition(*(x[:, num_envs] for x in transition))
 
 
 # Determinism
@@ -57,19 +57,19 @@ def rows(transition: Transition, slots) -> Transition:
 @every_task
 @pytest.mark.parametrize("threads", [2, 0])
 def test_bits_do_not_depend_on_the_number_of_threads(task_id, threads):
-    one, many = make(task_id, slots=5, threads=1), make(task_id, slots=5, threads=threads)
+    one, many = make(task_id, num_envs=5, threads=1), make(task_id, num_envs=5, threads=threads)
     actions = random_actions(one, steps=60)
     assert_identical(run(one, actions), run(many, actions))
 
 
 @every_task
 def test_a_slot_does_not_depend_on_the_other_slots(task_id):
-    together = make(task_id, slots=5)
+    together = make(task_id, num_envs=5)
     actions = random_actions(together, steps=60)
     results = run(together, actions)
-    for slots in ([0], [0, 1, 2]):
-        fewer = make(task_id, len(slots))
-        assert_identical(run(fewer, actions[:, slots]), rows(results, slots))
+    for num_envs in ([0], [0, 1, 2]):
+        fewer = make(task_id, len(num_envs))
+        assert_identical(run(fewer, actions[:, num_envs]), rows(results, num_envs))
     alone = NativePhysics(TASKS[task_id], 1, threads=1)
     alone.reset([0], generators([4]))
     assert_identical(run(alone, actions[:, [4]]), rows(results, [4]))
@@ -101,10 +101,10 @@ def test_reset_returns_what_is_observed_in_the_new_states_in_the_order_asked_for
 # Setting states
 
 
-def some_states(physics: NativePhysics, slots: int, seed: int = 3) -> tuple[np.ndarray, np.ndarray]:
+def some_states(physics: NativePhysics, num_envs: int, seed: int = 3) -> tuple[np.ndarray, np.ndarray]:
     random, model = np.random.default_rng(seed), physics.model
-    qpos = model.qpos0 + random.uniform(-0.1, 0.1, (slots, model.nq))
-    return qpos, random.normal(0.0, 1.0, (slots, model.nv))
+    qpos = model.qpos0 + random.uniform(-0.1, 0.1, (num_envs, model.nq))
+    return qpos, random.normal(0.0, 1.0, (num_envs, model.nv))
 
 
 @every_task
@@ -112,17 +112,17 @@ def test_after_set_state_a_step_is_exactly_that_of_fresh_data(task_id):
     physics = make(task_id, 3)
     run(physics, random_actions(physics, steps=20))  # leaves warm starts, controls and time behind
     qpos, qvel = some_states(physics, 2)
-    physics.set_state(qpos, qvel, slots=[2, 0])
+    physics.set_state(qpos, qvel, indices=[2, 0])
     action = random_actions(physics, steps=1, seed=4)[0]
     physics.step(action)
-    for slot, q, v in zip([2, 0], qpos, qvel, strict=True):
+    for env, q, v in zip([2, 0], qpos, qvel, strict=True):
         data = mujoco.MjData(physics.model)
         data.qpos[:], data.qvel[:] = q, v
         mujoco.mj_forward(physics.model, data)
-        data.ctrl[:] = action[slot]
+        data.ctrl[:] = action[env]
         mujoco.mj_step(physics.model, data, TASKS[task_id].frame_skip)
-        np.testing.assert_array_equal(physics.state.qpos[slot], data.qpos)
-        np.testing.assert_array_equal(physics.state.qvel[slot], data.qvel)
+        np.testing.assert_array_equal(physics.state.qpos[env], data.qpos)
+        np.testing.assert_array_equal(physics.state.qvel[env], data.qvel)
 
 
 @every_task
@@ -130,22 +130,22 @@ def test_after_set_state_derived_quantities_are_those_of_the_new_state(task_id):
     physics = make(task_id, 3)
     run(physics, random_actions(physics, steps=5))
     before, (qpos, qvel) = physics.state, some_states(physics, 2)
-    physics.set_state(qpos, qvel, slots=[2, 0])
+    physics.set_state(qpos, qvel, indices=[2, 0])
     for name in TASKS[task_id].fields:
         got = getattr(physics.state, name)
         np.testing.assert_array_equal(got[1], getattr(before, name)[1], err_msg=name)
-        for slot, q, v in zip([2, 0], qpos, qvel, strict=True):
+        for env, q, v in zip([2, 0], qpos, qvel, strict=True):
             data = mujoco.MjData(physics.model)
             data.qpos[:], data.qvel[:] = q, v
             mujoco.mj_forward(physics.model, data)
-            np.testing.assert_array_equal(got[slot], getattr(data, name), err_msg=name)
+            np.testing.assert_array_equal(got[env], getattr(data, name), err_msg=name)
 
 
 @every_task
 def test_set_state_writes_the_slots_named_or_all_and_no_other(task_id):
     physics = make(task_id, 3)
     before, (qpos, qvel) = physics.state, some_states(physics, 3)
-    physics.set_state(qpos[:1], qvel[:1], slots=[1])
+    physics.set_state(qpos[:1], qvel[:1], indices=[1])
     np.testing.assert_array_equal(physics.state.qpos, [before.qpos[0], qpos[0], before.qpos[2]])
     np.testing.assert_array_equal(physics.state.qvel, [before.qvel[0], qvel[0], before.qvel[2]])
     physics.set_state(qpos, qvel)
@@ -206,17 +206,17 @@ def assert_same_fields(physics: NativePhysics, plain: list[Plain], fields: tuple
 @every_task
 @pytest.mark.parametrize("threads", [1, 3])
 def test_derived_quantities_are_those_of_plain_mujoco_in_every_slot_also_after_some_are_reset(task_id, threads):
-    slots, fields = 5, ("qpos", "qvel", *TASKS[task_id].fields)
-    physics = make(task_id, slots, threads)
-    plain = [Plain(physics) for _ in range(slots)]
-    resets = {0: list(range(slots)), 20: [3, 1], 30: [4, 0]}
+    num_envs, fields = 5, ("qpos", "qvel", *TASKS[task_id].fields)
+    physics = make(task_id, num_envs, threads)
+    plain = [Plain(physics) for _ in range(num_envs)]
+    resets = {0: list(range(num_envs)), 20: [3, 1], 30: [4, 0]}
     for t, action in enumerate(random_actions(physics, steps=36)):
         if t in resets:
             physics.reset(resets[t], generators(resets[t]))
             state = physics.state
-            for slot in resets[t]:
-                plain[slot].set_state(state.qpos[slot], state.qvel[slot])
-                assert not plain[slot].data.cfrc_ext.any(), "no step has been taken"
+            for env in resets[t]:
+                plain[env].set_state(state.qpos[env], state.qvel[env])
+                assert not plain[env].data.cfrc_ext.any(), "no step has been taken"
             assert_same_fields(physics, plain, fields)
         physics.step(action)
         for simulation, a in zip(plain, action, strict=True):
@@ -273,7 +273,7 @@ def test_a_wrong_action_shape_is_named_with_the_one_allowed(shape):
 
 
 @pytest.mark.parametrize(
-    ("name", "qpos_shape", "qvel_shape", "slots", "allowed"),
+    ("name", "qpos_shape", "qvel_shape", "num_envs", "allowed"),
     [
         ("qpos", (2, 5), (2, 6), None, (2, 6)),
         ("qvel", (2, 6), (2, 7), None, (2, 6)),
@@ -281,19 +281,19 @@ def test_a_wrong_action_shape_is_named_with_the_one_allowed(shape):
         ("qpos", (2, 6), (2, 6), [1], (1, 6)),
     ],
 )
-def test_a_wrong_state_shape_is_named_with_the_one_allowed(name, qpos_shape, qvel_shape, slots, allowed):
+def test_a_wrong_state_shape_is_named_with_the_one_allowed(name, qpos_shape, qvel_shape, num_envs, allowed):
     physics = make("SafetyHopper-v4", 2)
     shape = qpos_shape if name == "qpos" else qvel_shape
     with pytest.raises(UsageError) as error:
-        physics.set_state(np.zeros(qpos_shape), np.zeros(qvel_shape), slots)
+        physics.set_state(np.zeros(qpos_shape), np.zeros(qvel_shape), num_envs)
     assert f"{name} has shape {shape}; allowed: {allowed}" in str(error.value)
 
 
-@pytest.mark.parametrize("slots", [[0, 2], [0, -1], [1, 1]])
-def test_slots_that_are_not_there_or_named_twice_are_refused(slots):
+@pytest.mark.parametrize("num_envs", [[0, 2], [0, -1], [1, 1]])
+def test_slots_that_are_not_there_or_named_twice_are_refused(num_envs):
     physics = make("SafetyHopper-v4", 2)
-    with pytest.raises(UsageError, match=r"slots holds .*; allowed: distinct numbers from 0 to 1"):
-        physics.set_state(*some_states(physics, 2), slots=slots)
+    with pytest.raises(UsageError, match=r"indices holds .*; allowed: distinct numbers from 0 to 1"):
+        physics.set_state(*some_states(physics, 2), indices=num_envs)
 
 
 # Divergence
@@ -315,7 +315,7 @@ def test_a_diverged_slot_is_reported_disturbs_no_other_and_works_again_after_its
         NativePhysics(TASKS[task_id], 1, 1),
     )
     actions = random_actions(physics, steps=12)
-    physics.set_state(*absurd(physics, field, value), slots=[2])
+    physics.set_state(*absurd(physics, field, value), indices=[2])
     expected, got = run(healthy, actions), run(physics, actions)
     assert got.diverged[:, 2].all(), "from its first step on, until it is reset"
     assert not got.terminated[:, 2].any()
@@ -332,7 +332,7 @@ def test_a_diverged_slot_is_reported_disturbs_no_other_and_works_again_after_its
 @every_task
 def test_a_state_that_breaks_down_before_any_step_is_forgotten_at_the_reset(task_id):
     physics = make(task_id, 3)
-    physics.set_state(*absurd(physics, "qvel", 1e200), slots=[1])
+    physics.set_state(*absurd(physics, "qvel", 1e200), indices=[1])
     physics.reset([1], generators([8]))
     assert not run(physics, random_actions(physics, steps=2)).diverged.any()
 

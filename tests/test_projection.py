@@ -41,8 +41,8 @@ def combined(vectors, preference=None, wanted=None):
     gram = jnp.asarray(vectors @ vectors.T, jnp.float32)
     found = compiled_combine(gram, jnp.asarray(preference, jnp.float32), jnp.asarray(wanted))
     assert np.isfinite(found.weights).all()
-    assert 0 <= found.freedom <= 1
-    return np.asarray(found.weights, np.float64) @ vectors, float(found.freedom)
+    assert 0 <= found.sin2_phi <= 1
+    return np.asarray(found.weights, np.float64) @ vectors, float(found.sin2_phi)
 
 
 def projected(vectors):
@@ -90,9 +90,9 @@ def test_freedom_is_the_squared_sine_under_conflict(angle):
 def test_without_conflict_gradients_are_only_weighted(angle, lengths):
     vectors = pair(angle, lengths)
     for preference in PREFERENCES:
-        direction, freedom = combined(vectors, preference)
+        direction, sin2_phi = combined(vectors, preference)
         np.testing.assert_allclose(direction, np.asarray(preference) @ vectors, rtol=1e-5, atol=1e-6 * min(lengths))
-        assert freedom == pytest.approx(1)
+        assert sin2_phi == pytest.approx(1)
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(0, 1), st.floats(-4, 4))
@@ -117,18 +117,18 @@ def test_equal_preferences_treat_both_objectives_alike(angle):
 
 @pytest.mark.parametrize("lengths", LENGTHS)
 def test_exactly_opposite_gradients_leave_no_direction(lengths):
-    direction, freedom = combined(pair(180, lengths))
+    direction, sin2_phi = combined(pair(180, lengths))
     np.testing.assert_allclose(direction, 0, atol=1e-6 * max(lengths))
-    assert freedom < 1e-6
+    assert sin2_phi < 1e-6
 
 
 @pytest.mark.parametrize("vanishing", [(0,), (1,), (0, 1)])
 def test_a_zero_gradient_takes_no_part(vanishing):
     vectors = pair(120, (2, 3))
     vectors[list(vanishing)] = 0
-    direction, freedom = combined(vectors)
+    direction, sin2_phi = combined(vectors)
     np.testing.assert_allclose(direction, 0.5 * vectors.sum(0), rtol=1e-6, atol=1e-12)
-    assert freedom == (0 if len(vanishing) == 2 else 1)
+    assert sin2_phi == (0 if len(vanishing) == 2 else 1)
     gram = jnp.asarray(vectors @ vectors.T, jnp.float32)
     weights = compiled_combine(gram, jnp.full(2, 0.5), jnp.ones(2, bool)).weights
     np.testing.assert_array_equal(np.asarray(weights)[list(vanishing)], 0)
@@ -207,8 +207,8 @@ def test_a_common_direction_of_ascent_is_never_missed(m):
     for vectors in corpus(m):
         found.append(best_for_the_worst_off(vectors) > 1e-3)
         if found[-1]:
-            direction, freedom = combined(vectors)
-            assert freedom > 1e-6
+            direction, sin2_phi = combined(vectors)
+            assert sin2_phi > 1e-6
             assert lengths_of(direction) > 1e-3
             assert (vectors @ direction).max() > 1e-6
     assert any(found)
@@ -217,9 +217,9 @@ def test_a_common_direction_of_ascent_is_never_missed(m):
 @pytest.mark.parametrize("m", SIZES)
 def test_there_is_no_freedom_exactly_where_no_objective_can_gain(m):
     stationary = [best_sum_harming_none(vectors) < 1e-7 for vectors in corpus(m)]
-    freedoms = [combined(vectors)[1] for vectors in corpus(m)]
-    for is_stationary, freedom in zip(stationary, freedoms, strict=True):
-        assert (freedom < 1e-4) == is_stationary
+    every_sin2_phi = [combined(vectors)[1] for vectors in corpus(m)]
+    for is_stationary, sin2_phi in zip(stationary, every_sin2_phi, strict=True):
+        assert (sin2_phi < 1e-4) == is_stationary
     assert any(stationary)
     assert not all(stationary)
 
@@ -229,28 +229,28 @@ def test_objectives_that_are_not_wanted_are_ignored(m):
     for vectors in corpus(m)[::4]:
         wanted = np.arange(m) % 2 == 0
         preference = np.linspace(0.5, 1, m)
-        direction, freedom = combined(vectors, preference, wanted)
+        direction, sin2_phi = combined(vectors, preference, wanted)
         # Without the others: put to zero, a gradient takes no part.
-        expected, expected_freedom = combined(vectors * wanted[:, None], preference)
+        expected, expected_sin2_phi = combined(vectors * wanted[:, None], preference)
         np.testing.assert_allclose(direction, expected, atol=1e-5)
-        assert freedom == pytest.approx(expected_freedom, abs=1e-5)
+        assert sin2_phi == pytest.approx(expected_sin2_phi, abs=1e-5)
 
 
 def test_freedom_is_that_of_the_objectives_the_direction_is_made_of():
     """The first has nothing left beside the second; the third, of no preference, must not speak for it."""
     vectors = np.array([[-0.8, -0.6, 0], [0.8, 0.6, 0], [0, 0, 1]])
-    direction, freedom = combined(vectors, (1, 0, 0))
+    direction, sin2_phi = combined(vectors, (1, 0, 0))
     np.testing.assert_allclose(direction, 0, atol=1e-6)
-    assert freedom < 1e-6
-    direction, freedom = combined(vectors, (0.5, 0.25, 0.25))
+    assert sin2_phi < 1e-6
+    direction, sin2_phi = combined(vectors, (0.5, 0.25, 0.25))
     np.testing.assert_allclose(direction, 0.25 * vectors[2], atol=1e-6)
-    assert freedom == 1
+    assert sin2_phi == 1
 
 
 def test_wanting_nothing_gives_no_direction():
-    direction, freedom = combined(pair(60), wanted=[False, False])
+    direction, sin2_phi = combined(pair(60), wanted=[False, False])
     np.testing.assert_array_equal(direction, 0)
-    assert freedom == 0
+    assert sin2_phi == 0
 
 
 def projected_in_turn(vectors, order):
@@ -327,7 +327,7 @@ def test_a_geometry_is_the_gram_matrix_of_its_vectors(metric):
 def test_each_objective_has_unit_length_or_as_a_step_unit_divergence(metric):
     natural = natural_gradients_of(drawn_gradients())
     found = geometry(natural, metric=metric)
-    measured = natural.progress * found.scale * found.scale[:, None] if metric == "step" else found.gram
+    measured = natural.gram * found.scale * found.scale[:, None] if metric == "step" else found.gram
     np.testing.assert_allclose(np.diagonal(measured), 1, rtol=1e-5)
 
 

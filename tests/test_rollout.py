@@ -15,47 +15,47 @@ from equipoise.policy import Actor, GaussianPolicy
 from equipoise.problem import Batch, Problem
 from equipoise.training.rollout import Rollout, collect, random_for, whole_episodes
 
-OBSERVATION = ("slot", "episode", "age", "noise")
+OBSERVATION = ("env", "episode", "age", "noise")
 ACTIONS = 2
 
 
 class Probe:
-    """A simulator whose every number is known: it observes (slot, episode in the slot, age, noise of its reset).
+    """A simulator whose every number is known: it observes (environment, episode in it, age, noise of reset).
 
     Reward is the first action; the costs are 1 a step and the episode's age. `length` draws how many steps an
     episode takes until it terminates; `truncated_at` is the age at which the environment itself cuts it;
-    `breaks(slot, episode, age)` says when it diverges, with the worst numbers a simulator can report.
+    `breaks(environment, episode, age)` says when it diverges, with the worst numbers a simulator can report.
     """
 
     def __init__(
         self,
-        slots: int,
+        num_envs: int,
         horizon: int,
         length: Callable[[np.random.Generator], int] = lambda random: 10**9,
         truncated_at: int = 10**9,
-        breaks: Callable[[int, int, int], bool] = lambda slot, episode, age: False,
+        breaks: Callable[[int, int, int], bool] = lambda env, episode, age: False,
         broken: float = np.nan,
     ) -> None:
         names = ("steps", "ages")
         self.problem = Problem("Probe", len(OBSERVATION), ACTIONS, horizon, names, limits=None)
-        self.slots, self.length, self.truncated_at = slots, length, truncated_at
+        self.num_envs, self.length, self.truncated_at = num_envs, length, truncated_at
         self.breaks, self.broken = breaks, broken
-        self.state = np.zeros((slots, len(OBSERVATION)))
-        self.state[:, 0], self.state[:, 1] = range(slots), -1
-        self.ends = np.zeros(slots, int)
+        self.state = np.zeros((num_envs, len(OBSERVATION)))
+        self.state[:, 0], self.state[:, 1] = range(num_envs), -1
+        self.ends = np.zeros(num_envs, int)
 
-    def reset(self, slots: Sequence[int], randoms: Sequence[np.random.Generator]) -> np.ndarray:
-        for slot, random in zip(slots, randoms, strict=True):
-            self.state[slot, 1:] = self.state[slot, 1] + 1, 0, np.float32(random.normal())
-            self.ends[slot] = self.length(random)
-        return self.state[list(slots)]
+    def reset(self, indices: Sequence[int], randoms: Sequence[np.random.Generator]) -> np.ndarray:
+        for env, random in zip(indices, randoms, strict=True):
+            self.state[env, 1:] = self.state[env, 1] + 1, 0, np.float32(random.normal())
+            self.ends[env] = self.length(random)
+        return self.state[list(indices)]
 
     def step(self, action: np.ndarray) -> Transition:
         self.state[:, 2] += 1
         age = self.state[:, 2]
         diverged = np.array([self.breaks(*map(int, row[:3])) for row in self.state])
         observation, reward = self.state.copy(), action[:, 0].astype(np.float64)
-        cost = np.stack([np.ones(self.slots), age], axis=1)
+        cost = np.stack([np.ones(self.num_envs), age], axis=1)
         for array in (observation, reward, cost):
             array[diverged] = self.broken
         terminated = (age >= self.ends) & ~diverged
@@ -98,14 +98,14 @@ def finished_lengths(batch: Batch, horizon: int) -> list[int]:
     return lengths
 
 
-@pytest.mark.parametrize("episodes_a_slot", [1, 2])
-def test_episode_cost_is_estimated_without_the_bias_of_averaging_finished_episodes(episodes_a_slot):
+@pytest.mark.parametrize("episodes_an_env", [1, 2])
+def test_episode_cost_is_estimated_without_the_bias_of_averaging_finished_episodes(episodes_an_env):
     chance, horizon, iterations = 0.04, 40, 12
     probe, act = Probe(400, horizon, geometric(chance)), actor()
     true = sum((1 - chance) ** t for t in range(horizon))
     estimates, finished, counts = [], [], []
     for i in range(iterations):
-        batch = collect(probe, act, episodes_a_slot * horizon, (1, i)).batch
+        batch = collect(probe, act, episodes_an_env * horizon, (1, i)).batch
         estimates.append(batch.estimate)
         counts.append(int(batch.estimate.episodes))
         finished += finished_lengths(batch, horizon)
@@ -115,20 +115,20 @@ def test_episode_cost_is_estimated_without_the_bias_of_averaging_finished_episod
     assert true - np.mean(finished) > 12 * error, "so the test would notice that bias"
     assert 0.5 < np.std(costs, ddof=1) / np.mean([e.cost_se[0] for e in estimates]) < 2.0, "SE is the spread of Ĵ"
     assert all(e.length == e.cost[0] for e in estimates)
-    if episodes_a_slot == 1:
-        assert counts == [probe.slots] * iterations
+    if episodes_an_env == 1:
+        assert counts == [probe.num_envs] * iterations
 
 
 def sums_by_hand(rewards, costs, done, diverged, horizon) -> list[tuple]:
-    """Walk through every slot step by step: (return, costs…, length) of the episodes that count."""
+    """Walk through every environment step by step: (return, costs…, length) of the episodes that count."""
     found = []
-    steps, slots = rewards.shape
-    for slot in range(slots):
+    steps, num_envs = rewards.shape
+    for env in range(num_envs):
         start, total = 0, np.zeros(1 + costs.shape[2])
         for t in range(steps):
-            total = total + np.array([rewards[t, slot], *costs[t, slot]])
-            if done[t, slot]:
-                if steps - start >= horizon and not diverged[t, slot]:
+            total = total + np.array([rewards[t, env], *costs[t, env]])
+            if done[t, env]:
+                if steps - start >= horizon and not diverged[t, env]:
                     found.append((*total, t + 1 - start))
                 start, total = t + 1, np.zeros(1 + costs.shape[2])
     return found
@@ -159,16 +159,16 @@ def test_the_estimate_sums_each_episode_undiscounted():
     assert (result.batch.estimate.cost_se == 0).all() and result.batch.estimate.length == 4
 
 
-@pytest.mark.parametrize(("slots", "steps"), [(1, 5), (3, 4), (2, 3)])
-def test_fewer_than_two_whole_episodes_are_an_error(slots, steps):
+@pytest.mark.parametrize(("num_envs", "steps"), [(1, 5), (3, 4), (2, 3)])
+def test_fewer_than_two_whole_episodes_are_an_error(num_envs, steps):
     with pytest.raises(UsageError, match=r"[01] whole episode\(s\) left to estimate .* at least 2 are needed"):
-        rollout(Probe(slots, horizon=5), steps)
+        rollout(Probe(num_envs, horizon=5), steps)
 
 
 def test_two_whole_episodes_suffice_and_diverged_ones_do_not_count_among_them():
     assert rollout(Probe(2, horizon=5), steps=5).batch.estimate.episodes == 2
     with pytest.raises(UsageError, match="1 whole episode"):
-        rollout(Probe(2, horizon=5, breaks=lambda slot, episode, age: slot == 1), steps=5)
+        rollout(Probe(2, horizon=5, breaks=lambda env, episode, age: env == 1), steps=5)
 
 
 # What the batch says happened
@@ -229,8 +229,8 @@ def test_what_is_cut_at_the_end_is_done_and_not_terminated_and_does_not_count():
 
 @pytest.mark.parametrize("seed", range(3))
 def test_bookkeeping_holds_when_everything_happens_at_once(seed):
-    def breaks(slot: int, episode: int, age: int) -> bool:
-        return (7 * slot + 5 * episode + age) % 11 == 0
+    def breaks(env: int, episode: int, age: int) -> bool:
+        return (7 * env + 5 * episode + age) % 11 == 0
 
     batch = rollout(Probe(6, 9, geometric(0.1), truncated_at=8, breaks=breaks), 27, (seed, 0)).batch
     check_bookkeeping(batch, horizon=9)
@@ -239,18 +239,18 @@ def test_bookkeeping_holds_when_everything_happens_at_once(seed):
 
 @pytest.mark.parametrize("broken", [np.nan, np.inf, 1e300])
 def test_a_diverged_episode_is_dropped_counted_and_followed_by_a_fresh_one(broken):
-    def breaks(slot: int, episode: int, age: int) -> bool:
-        return (slot, episode, age) in {(1, 0, 3), (2, 1, 5)}
+    def breaks(env: int, episode: int, age: int) -> bool:
+        return (env, episode, age) in {(1, 0, 3), (2, 1, 5)}
 
     result = rollout(Probe(4, horizon=5, breaks=breaks, broken=broken), steps=10)
     batch = result.batch
     check_bookkeeping(batch, horizon=5)
     assert np.argwhere(~batch.valid).tolist() == [[2, 1], [9, 2]]
     assert result.diverged == 2 and batch.done[2, 1] and not batch.terminated.any()
-    for t, slot in ((2, 1), (9, 2)):
-        assert batch.reward[t, slot] == 0 and (batch.cost[t, slot] == 0).all()
-        np.testing.assert_array_equal(batch.next_observation[t, slot], batch.observation[t, slot])
-    # slot 1: dropped after 3 steps, then one whole episode from step 3 on; slot 2: one whole, one dropped
+    for t, env in ((2, 1), (9, 2)):
+        assert batch.reward[t, env] == 0 and (batch.cost[t, env] == 0).all()
+        np.testing.assert_array_equal(batch.next_observation[t, env], batch.observation[t, env])
+    # environment 1: dropped after 3 steps, then one whole episode from step 3 on; environment 2: one whole, one dropped
     assert batch.estimate.episodes == 2 + 1 + 1 + 2
     assert result.costs[:, 0].tolist() == [5.0] * 6
 
@@ -278,7 +278,7 @@ def test_another_key_gives_other_resets_and_other_actions(key):
 
 
 def test_every_slot_and_every_episode_starts_differently_whatever_the_number_of_slots():
-    few, many = (rollout(Probe(slots, horizon=5), steps=15).batch for slots in (3, 5))
+    few, many = (rollout(Probe(num_envs, horizon=5), steps=15).batch for num_envs in (3, 5))
     starts = many.observation[::5, :, 3]
     assert len(np.unique(starts)) == starts.size
     np.testing.assert_array_equal(few.observation[::5, :, 3], starts[:, :3])
@@ -301,7 +301,7 @@ def test_with_noise_the_action_is_normal_around_the_mean_with_the_policys_deviat
         noise[:, 1:, 0] * noise[:, :-1, 0],
         noise[..., 0] * noise[..., 1],
     ]
-    assert max(abs(pair.mean()) for pair in pairs) < 4.5 / np.sqrt(n), "over time, slots and entries"
+    assert max(abs(pair.mean()) for pair in pairs) < 4.5 / np.sqrt(n), "over time, environments and entries"
     assert (act.std != 1).all()
 
 

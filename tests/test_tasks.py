@@ -18,7 +18,7 @@ from equipoise.physics import NativePhysics
 from equipoise.tasks import TASKS, MeasuredLimit, State, Task, find_task
 from specifications import SPECS, Reference, load
 
-SLOTS = 4
+NUM_ENVS = 4
 every_task = pytest.mark.parametrize("task_id", TASKS)
 
 
@@ -28,10 +28,10 @@ def in_its_own_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def make(task_id: str, slots: int = SLOTS) -> NativePhysics:
-    """Physics whose slots stand in their first episode's start, slot i's drawn from generator i."""
-    physics = NativePhysics(TASKS[task_id], slots, threads=1)
-    physics.reset(range(slots), [np.random.default_rng(i) for i in range(slots)])
+def make(task_id: str, num_envs: int = NUM_ENVS) -> NativePhysics:
+    """Physics whose environments stand in their first episode's start, environment i's drawn from generator i."""
+    physics = NativePhysics(TASKS[task_id], num_envs, threads=1)
+    physics.reset(range(num_envs), [np.random.default_rng(i) for i in range(num_envs)])
     return physics
 
 
@@ -40,10 +40,10 @@ def make_task(task_id: str) -> Task:
 
 
 def actions_for(physics: NativePhysics, random: np.random.Generator, scale: float) -> np.ndarray:
-    """One action a slot, uniform over the control range widened by `scale` about its middle."""
+    """One action an environment, uniform over the control range widened by `scale` about its middle."""
     low, high = physics.model.actuator_ctrlrange.T
     reach = scale * (high - low) / 2
-    return (low + high) / 2 + random.uniform(-reach, reach, (physics.slots, len(low)))
+    return (low + high) / 2 + random.uniform(-reach, reach, (physics.num_envs, len(low)))
 
 
 def state_of(data: mujoco.MjData) -> State:
@@ -51,7 +51,7 @@ def state_of(data: mujoco.MjData) -> State:
 
 
 def walk(task_id: str, steps: int = 5) -> tuple[Task, State, np.ndarray, State]:
-    """Return the task and one random transition (before, action, after) of each slot."""
+    """Return the task and one random transition (before, action, after) of each environment."""
     physics, random = make(task_id), np.random.default_rng(5)
     for _ in range(steps):
         before, action = physics.state, actions_for(physics, random, 1.5)
@@ -84,21 +84,21 @@ def assert_same(got: tuple, expected: tuple, tolerance: float) -> None:
 
 
 def random_state(physics: NativePhysics, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Slots' states well outside of what resets give."""
+    """Environments' states well outside of what resets give."""
     start = physics.model.qpos0
-    qpos = start + random.uniform(-0.2, 0.2, (physics.slots, len(start)))
-    return qpos, random.normal(0.0, 2.0, (physics.slots, physics.model.nv))
+    qpos = start + random.uniform(-0.2, 0.2, (physics.num_envs, len(start)))
+    return qpos, random.normal(0.0, 2.0, (physics.num_envs, physics.model.nv))
 
 
 def begin(physics: NativePhysics, where: str, random: np.random.Generator) -> np.ndarray:
-    """Put every slot where an episode is to begin, and return what is seen there."""
+    """Put every environment where an episode is to begin, and return what is seen there."""
     if where == "reset":
-        return physics.reset(range(SLOTS), [np.random.default_rng([7, i]) for i in range(SLOTS)])
+        return physics.reset(range(NUM_ENVS), [np.random.default_rng([7, i]) for i in range(NUM_ENVS)])
     if where == "random":
         physics.set_state(*random_state(physics, random))
     else:
         qpos, qvel = trained_states(TASKS[physics.problem.id].model)
-        chosen = random.choice(len(qpos), SLOTS, replace=False)
+        chosen = random.choice(len(qpos), NUM_ENVS, replace=False)
         physics.set_state(qpos[chosen], qvel[chosen])
     return physics.task.observation(physics.state)
 
@@ -108,7 +108,7 @@ def begin(physics: NativePhysics, where: str, random: np.random.Generator) -> np
 @pytest.mark.parametrize("where", ["reset", "random", "trained"])
 def test_steps_equal_plain_mujoco_and_the_specified_formulas(task_id, where, scale):
     physics, random = make(task_id), np.random.default_rng(1)
-    references = [Reference(SPECS[task_id]) for _ in range(SLOTS)]
+    references = [Reference(SPECS[task_id]) for _ in range(NUM_ENVS)]
     seen = begin(physics, where, random)
     states = zip(references, physics.state.qpos, physics.state.qvel, strict=True)
     np.testing.assert_allclose(seen, [r.set_state(*s) for r, *s in states], rtol=0, atol=1e-9)
@@ -135,7 +135,7 @@ def test_mujoco_clamps_the_action_and_reward_and_cost_take_it_as_given(task_id):
     starts = free.state
     a, b = free.step(action), clipped.step(inside)
     np.testing.assert_array_equal(a.observation, b.observation)
-    for i in range(SLOTS):
+    for i in range(NUM_ENVS):
         reference.set_state(starts.qpos[i], starts.qvel[i])
         reference.step(action[i])
         for step, given in ((a, action), (b, inside)):
@@ -325,7 +325,7 @@ def test_a_speed_above_the_threshold_costs_one_and_the_limit_is_25(task_id):
 def test_leading_shapes_broadcast(task_id):
     task, before, action, after = walk(task_id)
     rows = evaluate(task, before, action, after)
-    for i in range(SLOTS):
+    for i in range(NUM_ENVS):
         one = [on_fields(lambda x, i=i: x[i], state) for state in (before, after)]
         assert_same(evaluate(task, one[0], action[i], one[1]), tuple(x[i] for x in rows), 1e-12)
     grid = [on_fields(lambda x: x.reshape(2, 2, *x.shape[1:]), state) for state in (before, after)]

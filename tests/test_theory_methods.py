@@ -47,7 +47,7 @@ def random_parameters(cmdp, seed=0):
 def closed_forms(cmdp, policy):
     found = evaluate(cmdp, policy)
     natural = natural_gradients(policy, found.advantage, found.occupancy, cmdp.discount)
-    return natural, implied_multipliers(natural.progress)
+    return natural, implied_multipliers(natural.gram)
 
 
 @jax.jit
@@ -79,7 +79,7 @@ def test_closed_forms_are_the_generic_gradient_and_fisher_pseudo_inverse():
     directions = gradients @ np.linalg.pinv(scores.T @ (visits * scores), rcond=1e-10)
     np.testing.assert_allclose(found.gradients, gradients, atol=1e-9)
     np.testing.assert_allclose(found.directions, directions, atol=1e-7)
-    np.testing.assert_allclose(found.progress, gradients @ directions.T, atol=1e-7)
+    np.testing.assert_allclose(found.gram, gradients @ directions.T, atol=1e-7)
 
 
 @pytest.mark.parametrize("cmdp", [GARNETS[0], TWO_COSTS[0]])

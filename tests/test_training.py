@@ -21,7 +21,7 @@ from equipoise.physics.native import load_model
 from equipoise.tasks import TASKS
 from equipoise.training.metrics import read_metrics
 
-SMALL = {"slots": 2, "steps_per_iteration": 2000}
+SMALL = {"num_envs": 2, "steps_per_iteration": 2000}
 TIMINGS = {"steps_per_second", "time/physics", "time/policy", "time/update"}
 COLUMNS = (
     "iteration steps reward reward_se cost/cost cost_se/cost limit/cost episodes mode cos cos_fisher multiplier "
@@ -114,7 +114,7 @@ def test_rows_after_the_checkpoint_and_a_torn_line_are_forgotten(tmp_path):
 
 def test_resume_after_kill_at_random_moments_changes_nothing(tmp_path):
     command = [sys.executable, "-m", "equipoise"]
-    options = ["--total-steps", "60000", "--slots", "2", "--steps-per-iteration", "2000"]
+    options = ["--total-steps", "60000", "--num-envs", "2", "--steps-per-iteration", "2000"]
 
     def start(*arguments):
         return subprocess.Popen([*command, *arguments], stdout=subprocess.DEVNULL)
@@ -166,7 +166,7 @@ def test_the_update_repeats_to_the_bit():
     from equipoise.training.rollout import collect
 
     handler = equipoise.PCRPO()
-    simulator = make_simulator(Config("SafetyHopper-v4", handler, slots=4))
+    simulator = make_simulator(Config("SafetyHopper-v4", handler, num_envs=4))
     pair = algorithm.make_algorithm(handler)
     state = pair.init(simulator.problem, jax.random.key(0))
     batch = collect(simulator, Actor(state.policy, state.observations), 1000, (0, 0)).batch
@@ -198,7 +198,7 @@ def test_a_users_own_environment_trains_through_the_same_loop(tmp_path):
         pendulum,
         run_dir=tmp_path / "run",
         total_steps=3200,
-        slots=4,
+        num_envs=4,
         steps_per_iteration=1600,
         cost_names=("torque", "speed"),
         limits=(100.0, 300.0),
@@ -215,7 +215,7 @@ def test_an_environment_without_a_cost_is_an_error_and_leaves_nothing(tmp_path):
             "Pendulum-v1",
             run_dir=tmp_path / "run",
             total_steps=400,
-            slots=2,
+            num_envs=2,
             steps_per_iteration=400,
             limits=(1.0,),
         )

@@ -18,7 +18,7 @@ from equipoise.numerics.krylov import NaturalGradients
 from equipoise.policy import GaussianPolicy
 
 FLOOR = -3.0
-STEPS, SLOTS, OBSERVATIONS, ACTIONS, HIDDEN = 8, 6, 3, 2, 4
+STEPS, NUM_ENVS, OBSERVATIONS, ACTIONS, HIDDEN = 8, 6, 3, 2, 4
 PARAMETERS = HIDDEN * OBSERVATIONS + HIDDEN + ACTIONS * HIDDEN + ACTIONS + ACTIONS
 DAMPING = 0.1
 MAX_KL = 0.01
@@ -101,11 +101,11 @@ class Reference(NamedTuple):
         x, (e, f) = np.asarray(preference) * np.asarray(wanted), vectors / lengths[:, None]
         cosine = e @ f / np.linalg.norm(e) / np.linalg.norm(f)
         if all(wanted) and cosine < 0:
-            weights, freedom = x - x[::-1] * (e @ f) / np.array([e @ e, f @ f]), 1 - cosine**2
+            weights, sin2_phi = x - x[::-1] * (e @ f) / np.array([e @ e, f @ f]), 1 - cosine**2
         else:
-            weights, freedom = x, 1.0
+            weights, sin2_phi = x, 1.0
         step = (weights / lengths) @ self.directions
-        return step * np.sqrt(2 * max_kl * freedom / (step @ self.system @ step)), freedom
+        return step * np.sqrt(2 * max_kl * sin2_phi / (step @ self.system @ step)), sin2_phi
 
 
 def reference(policy, samples):
@@ -142,11 +142,11 @@ def drawn_policy(log_std=-0.5):
 def drawn_samples(conflict=0.0, seed=0):
     """Draw samples whose cost advantage is `conflict` times against the reward's (0: of its own; −1: in accord)."""
     random = np.random.default_rng(seed)
-    observation = random.normal(size=(STEPS, SLOTS, OBSERVATIONS)).astype(np.float32)
+    observation = random.normal(size=(STEPS, NUM_ENVS, OBSERVATIONS)).astype(np.float32)
     mean, log_std = drawn_policy()(jnp.asarray(observation).reshape(-1, OBSERVATIONS))
-    action = mean.reshape(STEPS, SLOTS, ACTIONS) + np.exp(log_std) * random.normal(size=(STEPS, SLOTS, ACTIONS))
-    reward, cost = random.normal(size=(2, STEPS, SLOTS))
-    valid = random.random((STEPS, SLOTS)) < 0.9
+    action = mean.reshape(STEPS, NUM_ENVS, ACTIONS) + np.exp(log_std) * random.normal(size=(STEPS, NUM_ENVS, ACTIONS))
+    reward, cost = random.normal(size=(2, STEPS, NUM_ENVS))
+    valid = random.random((STEPS, NUM_ENVS)) < 0.9
     advantage = np.stack([reward, -conflict * reward + (1 - abs(conflict)) * cost], axis=-1) * valid[..., None]
     return Samples(*(jnp.asarray(x, jnp.float32) for x in (observation, action, advantage)), jnp.asarray(valid))
 
@@ -176,7 +176,7 @@ def improved(samples, asked=None, policy=None, metric="fisher", aggregator=PROJE
 
 
 def halves(samples):
-    """The slots from which the held-out step is computed, and the others."""
+    """The environments from which the held-out step is computed, and the others."""
     return [jax.tree.map(lambda x, first=first: x[:, first::2], samples) for first in (0, 1)]
 
 
@@ -292,9 +292,9 @@ def test_nothing_to_learn_is_stationary_and_leaves_every_bit_in_place():
 
 def test_less_freedom_than_the_threshold_is_stationary():
     samples = drawn_samples(0.9)
-    _, freedom = reference(drawn_policy(), samples).step()
-    assert OUTCOMES[improved(samples, stationary=0.99 * freedom)[1].outcome] == "accepted"
-    assert_unmoved(*improved(samples, stationary=1.01 * freedom), outcome="stationary")
+    _, sin2_phi = reference(drawn_policy(), samples).step()
+    assert OUTCOMES[improved(samples, min_sin2_phi=0.99 * sin2_phi)[1].outcome] == "accepted"
+    assert_unmoved(*improved(samples, min_sin2_phi=1.01 * sin2_phi), outcome="stationary")
 
 
 def test_a_stationary_balance_falls_back_to_the_next_candidate():
@@ -317,7 +317,7 @@ def test_a_candidate_that_wants_nothing_is_passed_over():
 def test_a_step_no_shortening_of_which_is_acceptable_is_rejected_and_leaves_every_bit_in_place():
     """The radius is so large that even the shortest step tried goes too far: it leaves the radius or loses reward."""
     samples, max_kl = drawn_samples(seed=4), 1e5
-    assert_unmoved(*improved(samples, wish(REWARD), max_kl=max_kl, harm=1e9), outcome="rejected")
+    assert_unmoved(*improved(samples, wish(REWARD), max_kl=max_kl, allowed_loss=1e9), outcome="rejected")
     step, _ = reference(drawn_policy(), samples).step(REWARD, max_kl=max_kl)
     start = parameters_of(drawn_policy())
     with jax.enable_x64():
@@ -358,7 +358,7 @@ REWARD_ALONG_THE_COST = wish(BOTH, SAFETY, preference=(1.0, 0.0))
 
 def test_a_step_that_harms_a_wanted_objective_is_rejected_and_the_next_candidate_tried():
     samples, _ = harmful()
-    new, report = improved(samples, REWARD_ALONG_THE_COST, harm=0, max_kl=HARMFUL_KL)
+    new, report = improved(samples, REWARD_ALONG_THE_COST, allowed_loss=0, max_kl=HARMFUL_KL)
     assert OUTCOMES[report.outcome] == "rejected, then fallback"
     step, _ = reference(drawn_policy(), samples).step(SAFETY, max_kl=HARMFUL_KL)
     np.testing.assert_allclose(moved(new), 0.8**report.backtracks * step, atol=1e-3 * np.linalg.norm(step))
@@ -366,13 +366,14 @@ def test_a_step_that_harms_a_wanted_objective_is_rejected_and_the_next_candidate
 
 
 def test_harm_up_to_the_allowed_share_of_a_standard_error_is_accepted():
-    """A loss is weighed against the standard error, over slots, of the objective's mean advantage."""
+    """A loss is weighed against the standard error, over environments, of the objective's mean advantage."""
     samples, losses = harmful()
     valid = np.asarray(samples.valid)
-    means = [np.asarray(samples.advantage)[valid[:, slot], slot, 1].mean() for slot in range(SLOTS)]
-    share = losses[0] / (np.std(means, ddof=1) / np.sqrt(SLOTS))
+    means = [np.asarray(samples.advantage)[valid[:, env], env, 1].mean() for env in range(NUM_ENVS)]
+    share = losses[0] / (np.std(means, ddof=1) / np.sqrt(NUM_ENVS))
     allowed, refused = (
-        improved(samples, REWARD_ALONG_THE_COST, harm=factor * share, max_kl=HARMFUL_KL)[1] for factor in (1.02, 0.98)
+        improved(samples, REWARD_ALONG_THE_COST, allowed_loss=factor * share, max_kl=HARMFUL_KL)[1]
+        for factor in (1.02, 0.98)
     )
     assert (OUTCOMES[allowed.outcome], allowed.backtracks) == ("accepted", 0)
     assert (OUTCOMES[refused.outcome], refused.backtracks) == ("accepted", 1)
@@ -381,7 +382,7 @@ def test_harm_up_to_the_allowed_share_of_a_standard_error_is_accepted():
 def test_without_allowed_harm_no_wanted_objective_loses():
     for seed in range(6):
         samples = drawn_samples(0.6, seed)
-        new, report = improved(samples, harm=0.0)
+        new, report = improved(samples, allowed_loss=0.0)
         if OUTCOMES[report.outcome] == "accepted":
             assert (measured(drawn_policy(), new, samples)[1] >= -1e-7).all()
 
@@ -400,7 +401,7 @@ def along_the_reward(dense):
 
 def test_a_balance_steps_along_the_aggregators_direction_and_its_heldout_gain_is_of_the_same():
     samples = drawn_samples(0.6)
-    new, report = improved(samples, aggregator=ALONG_THE_REWARD, harm=1e9)
+    new, report = improved(samples, aggregator=ALONG_THE_REWARD, allowed_loss=1e9)
     expected = 0.8**report.backtracks * along_the_reward(reference(drawn_policy(), samples))
     np.testing.assert_allclose(moved(new), expected, atol=1e-3 * np.linalg.norm(expected))
     assert report.gain[1] < -1e-3
@@ -411,8 +412,8 @@ def test_a_balance_steps_along_the_aggregators_direction_and_its_heldout_gain_is
 
 def test_the_line_search_holds_an_aggregator_to_the_loss_allowed():
     samples = drawn_samples(0.6)
-    assert_unmoved(*improved(samples, aggregator=ALONG_THE_REWARD, harm=0), outcome="rejected")
-    new, report = improved(samples, wish(BOTH, SAFETY), aggregator=ALONG_THE_REWARD, harm=0)
+    assert_unmoved(*improved(samples, aggregator=ALONG_THE_REWARD, allowed_loss=0), outcome="rejected")
+    new, report = improved(samples, wish(BOTH, SAFETY), aggregator=ALONG_THE_REWARD, allowed_loss=0)
     assert OUTCOMES[report.outcome] == "rejected, then fallback"
     step, _ = reference(drawn_policy(), samples).step(SAFETY)
     np.testing.assert_allclose(moved(new), 0.8**report.backtracks * step, atol=1e-3 * np.linalg.norm(step))

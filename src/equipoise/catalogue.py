@@ -131,7 +131,7 @@ def draw_still(task: type[Task], path: Path) -> None:
     if not path.parent.is_dir():
         raise UsageError(f"still is {path}, but there is no folder {path.parent}; make it first")
     camera = Camera(task, STILL_SIZE, STILL_SIZE)
-    physics = NativePhysics(task, slots=1, threads=1)
+    physics = NativePhysics(task, num_envs=1, threads=1)
     physics.reset([0], [np.random.default_rng(0)])
     content = io.BytesIO()
     Image.fromarray(camera.picture(physics.state.qpos[0], physics.state.qvel[0])).save(content, format="PNG")

@@ -127,7 +127,7 @@ def resume(
     if aggregator is not None:
         load(aggregator)
     before = Run.load(run)
-    config, done = before.config, before.progress.iteration
+    config, done = before.config, before.state.iteration
     if done >= config.iterations:
         print(f"{run} is complete: {done} iterations of {config.iterations}")
     with Display(f"{config.algorithm_name} on {config.task}", config.iterations, done) as display:

@@ -101,7 +101,7 @@ def estimate(
     if n < 2:
         raise UsageError(
             f"{n} whole episode(s) left to estimate the episode cost from; at least 2 are needed "
-            "(more slots, more episodes a slot, or a simulation that diverges less)"
+            "(more environments, more episodes an environment, or a simulation that diverges less)"
         )
     return Estimate(
         reward=np.asarray(returns.mean(), np.float64),
@@ -115,7 +115,7 @@ def estimate(
 
 
 class Batch(NamedTuple):
-    """One iteration's rollout of N slots × T steps: everything an algorithm learns from.
+    """One iteration's rollout of N environments × T steps: everything an algorithm learns from.
 
     Arrays are NumPy when the rollout fills them and JAX inside the compiled update. Time runs along the first axis.
     """
@@ -133,7 +133,7 @@ class Batch(NamedTuple):
     terminated: Bool[Array, "T N"]
     """The episode ended for good: nothing follows, nothing is bootstrapped."""
     done: Bool[Array, "T N"]
-    """The episode ended or was cut: what follows in the slot is another episode."""
+    """The episode ended or was cut: what follows in the environment is another episode."""
     valid: Bool[Array, "T N"]
     """False for the step in which a simulation diverged; it counts in nothing."""
     estimate: Estimate

@@ -137,12 +137,12 @@ class _Lesson(NamedTuple):
 @jax.jit
 def _prepare(learner: Learner, state: LearnerState, batch: Batch) -> _Lesson:
     """Normalise observations, estimate advantages of every objective, and set the critics' targets."""
-    steps, slots = batch.reward.shape
+    steps, num_envs = batch.reward.shape
     observation = normalise(batch.observation, state.observations)
     following = normalise(batch.next_observation, state.observations)
 
     def value(x: Float[Array, "T N obs"]) -> Float[Array, "T N m"]:
-        return values(state.critics, x.reshape(steps * slots, -1)).reshape(steps, slots, -1)
+        return values(state.critics, x.reshape(steps * num_envs, -1)).reshape(steps, num_envs, -1)
 
     payoff = jnp.concatenate([batch.reward[..., None], batch.cost], axis=-1)
     first = jnp.arange(payoff.shape[-1]) == 0
@@ -156,7 +156,7 @@ def _prepare(learner: Learner, state: LearnerState, batch: Batch) -> _Lesson:
         batch.terminated[..., None],
         cut[..., None],
         jnp.where(first, learner.discount, learner.cost_discount),
-        jnp.where(first, learner.trace, learner.cost_trace),
+        jnp.where(first, learner.gae_lambda, learner.cost_gae_lambda),
     )
     weight = batch.valid[..., None] / batch.valid.sum()
 
@@ -169,10 +169,12 @@ def _prepare(learner: Learner, state: LearnerState, batch: Batch) -> _Lesson:
     spread = variance(target)
     return _Lesson(
         samples=Samples(observation, batch.action, jnp.where(first, unit, -unit) * batch.valid[..., None], batch.valid),
-        targets=target.reshape(steps * slots, -1),
+        targets=target.reshape(steps * num_envs, -1),
         scale=scale,
         explained=1 - variance(advantage) / jnp.where(spread > 0, spread, 1.0),
-        observations=merge(state.observations, batch.observation.reshape(steps * slots, -1), batch.valid.reshape(-1)),
+        observations=merge(
+            state.observations, batch.observation.reshape(steps * num_envs, -1), batch.valid.reshape(-1)
+        ),
     )
 
 

@@ -67,7 +67,7 @@ def fit(
     goal = (target - critics.mean) / critics.deviation
     weight = valid.astype(goal.dtype)
     adam = optax.scale_by_adam()
-    batch = min(config.batch, len(observation))
+    batch = min(config.minibatch_size, len(observation))
     batches = len(observation) // batch
 
     def loss(networks: TanhMLP, rows: Array) -> Float[Array, ""]:
@@ -83,7 +83,7 @@ def fit(
     def shuffled(key: PRNGKeyArray) -> Array:
         return permutation(key, len(observation))[: batches * batch].reshape(batches, batch)
 
-    rows = jax.vmap(shuffled)(jax.random.split(key, config.passes)).reshape(-1, batch)
+    rows = jax.vmap(shuffled)(jax.random.split(key, config.epochs)).reshape(-1, batch)
     (networks, state), _ = jax.lax.scan(descend, (critics.networks, critics.optimiser), rows)
     return critics._replace(networks=networks, optimiser=state)
 

@@ -63,9 +63,9 @@ class TrustRegion:
     """Factor by which the line search shortens a step that it does not accept."""
     backtracks: int = 15
     """How often it does so before it rejects the direction."""
-    stationary: float = 1e-3
+    min_sin2_phi: float = 1e-3
     """sin²φ below which objectives are taken to have no common direction of ascent."""
-    harm: float = 0.1
+    allowed_loss: float = 0.1
     """Loss, in standard errors of an objective's surrogate, that the line search lets it suffer."""
 
     def check(self) -> None:
@@ -75,8 +75,8 @@ class TrustRegion:
         require(self.cg_iterations >= 1, f"cg_iterations is {self.cg_iterations}; allowed: 1 or more")
         require(self.fisher_every >= 1, f"fisher_every is {self.fisher_every}; allowed: 1 or more")
         require(0 < self.backtrack < 1, f"backtrack is {self.backtrack}; allowed: between 0 and 1")
-        require(0 <= self.stationary <= 1, f"stationary is {self.stationary}; allowed: from 0 to 1")
-        require(self.harm >= 0, f"harm is {self.harm}; allowed: 0 or more")
+        require(0 <= self.min_sin2_phi <= 1, f"min_sin2_phi is {self.min_sin2_phi}; allowed: from 0 to 1")
+        require(self.allowed_loss >= 0, f"allowed_loss is {self.allowed_loss}; allowed: 0 or more")
         require(self.backtracks >= 0, f"backtracks is {self.backtracks}; allowed: 0 or more")
 
 
@@ -99,16 +99,16 @@ class CriticFit:
 
     learning_rate: float = 1e-3
     """Adam's learning rate."""
-    passes: int = 10
+    epochs: int = 10
     """Passes over an iteration's steps."""
-    batch: int = 128
+    minibatch_size: int = 128
     """Steps in a minibatch."""
 
     def check(self) -> None:
         """Raise `UsageError` naming the first value that is not allowed."""
         require(self.learning_rate > 0, f"learning_rate is {self.learning_rate}; allowed: more than 0")
-        require(self.passes >= 1, f"passes is {self.passes}; allowed: 1 or more")
-        require(self.batch >= 1, f"batch is {self.batch}; allowed: 1 or more")
+        require(self.epochs >= 1, f"epochs is {self.epochs}; allowed: 1 or more")
+        require(self.minibatch_size >= 1, f"minibatch_size is {self.minibatch_size}; allowed: 1 or more")
 
 
 @settings
@@ -117,11 +117,11 @@ class Learner:
 
     discount: float = 0.99
     """γ of the reward."""
-    trace: float = 0.95
+    gae_lambda: float = 0.95
     """λ of generalised advantage estimation for the reward."""
     cost_discount: float = 0.99
     """γ_c of the costs. Limits are on undiscounted sums; a low γ_c can trade a cost now for a larger one later."""
-    cost_trace: float = 0.95
+    cost_gae_lambda: float = 0.95
     """λ of generalised advantage estimation for the costs."""
     hidden: tuple[int, ...] = (64, 64)
     """Widths of the hidden layers of the policy and of each critic."""
@@ -136,7 +136,7 @@ class Learner:
 
     def check(self) -> None:
         """Raise `UsageError` naming the first value that is not allowed."""
-        for name in ("discount", "trace", "cost_discount", "cost_trace"):
+        for name in ("discount", "gae_lambda", "cost_discount", "cost_gae_lambda"):
             value = getattr(self, name)
             require(0 <= value <= 1, f"{name} is {value}; allowed: from 0 to 1")
         require(all(width >= 1 for width in self.hidden), f"hidden is {self.hidden}; allowed: widths of 1 or more")

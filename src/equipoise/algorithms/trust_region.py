@@ -44,7 +44,7 @@ class Wish(NamedTuple):
 
 
 class Samples(NamedTuple):
-    """An iteration's steps as the policy step sees them; T time steps of N slots."""
+    """An iteration's steps as the policy step sees them; T time steps of N environments."""
 
     observation: Float[Array, "T N obs"]
     """Normalised observations."""
@@ -72,7 +72,7 @@ class StepReport(NamedTuple):
     gain: Float[Array, " m"]
     """First-order change of each surrogate along the step taken."""
     gain_heldout: Float[Array, " m"]
-    """The same for the step that half of the slots would take, measured on the gradients of the other half."""
+    """The same for the step that half of the environments would take, measured on the gradients of the other half."""
     kl: Float[Array, ""]
     """Mean KL divergence from the old policy to the new."""
     backtracks: Int[Array, ""]
@@ -101,15 +101,15 @@ def improve(
     direct = partial(_direction, config=config, metric=metric, aggregator=aggregator)
     step = _search(rebuild, start, samples, natural, wish, config, direct)
     heldout = _heldout_gain(policy, halves[0], sums[0] / counts[0], sums[1] / counts[1], wish, step, config, direct)
-    cos_fisher = cosines(natural.progress)[0, 1:]
-    cost_length = jnp.diagonal(natural.progress)[1:]
+    cos_fisher = cosines(natural.gram)[0, 1:]
+    cost_length = jnp.diagonal(natural.gram)[1:]
     return rebuild(step.parameters).on_floor(), StepReport(
         mode=wish.mode,
         outcome=step.outcome,
         cos=cosines(geometry(natural, metric).gram)[0, 1:],
         cos_fisher=cos_fisher,
-        ratio=jnp.where(cost_length > 0, -natural.progress[0, 1:] / jnp.where(cost_length > 0, cost_length, 1), 0),
-        gain=natural.progress @ step.coefficients,
+        ratio=jnp.where(cost_length > 0, -natural.gram[0, 1:] / jnp.where(cost_length > 0, cost_length, 1), 0),
+        gain=natural.gram @ step.coefficients,
         gain_heldout=heldout,
         kl=step.kl,
         backtracks=step.backtracks,
@@ -183,9 +183,9 @@ def _direction(
     balance = partial(aggregated_combination, aggregator)
     combination = jax.lax.cond(balancing, balance, combine, gram, preference, wanted)
     weights = combination.weights * scale
-    square = weights @ natural.progress @ weights
-    vanishes = ~((square > 0) & (combination.freedom >= config.stationary))
-    length = jnp.sqrt(2 * config.max_kl * combination.freedom / jnp.where(vanishes, 1.0, square))
+    square = weights @ natural.gram @ weights
+    vanishes = ~((square > 0) & (combination.sin2_phi >= config.min_sin2_phi))
+    length = jnp.sqrt(2 * config.max_kl * combination.sin2_phi / jnp.where(vanishes, 1.0, square))
     return _Direction(jnp.where(vanishes, 0.0, length * weights), vanishes)
 
 
@@ -212,8 +212,8 @@ def _search(
     weight = valid / valid.sum()
     mean, log_std = rebuild(start)(observation)
     log_density = gaussian.log_density(action, mean, log_std)
-    slot_means = samples.advantage.sum(0) / jnp.maximum(samples.valid.sum(0), 1)[:, None]
-    allowed_loss = config.harm * slot_means.std(0, ddof=1) / jnp.sqrt(slot_means.shape[0])
+    env_means = samples.advantage.sum(0) / jnp.maximum(samples.valid.sum(0), 1)[:, None]
+    allowed_loss = config.allowed_loss * env_means.std(0, ddof=1) / jnp.sqrt(env_means.shape[0])
 
     def measure(parameters: Float[Array, " d"]) -> tuple[Float[Array, ""], Float[Array, " m"]]:
         """Return the mean KL divergence and every surrogate's change at `parameters`."""
@@ -279,7 +279,7 @@ def _heldout_gain(
     config: TrustRegion,
     direct: Direct,
 ) -> Float[Array, " m"]:
-    """Return dᵀgᵢ, d computed from one half of the slots and gᵢ from the other half.
+    """Return dᵀgᵢ, d computed from one half of the environments and gᵢ from the other half.
 
     On the data it was computed from, a step harms no objective by construction; whether it would harm one elsewhere
     only other data can say.

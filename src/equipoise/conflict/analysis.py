@@ -12,12 +12,12 @@ import numpy as np
 
 from equipoise.algorithms import CRPO, PCRPO
 from equipoise.algorithms.trust_region import MODES
+from equipoise.conflict.env_gradients import EnvGradients, Seen, env_gradients, see
 from equipoise.conflict.heldout import HeldOut, held_out
 from equipoise.conflict.history import History, history
 from equipoise.conflict.landscape import Landscape, landscape, plane_of, steps_in
 from equipoise.conflict.layers import layer_shares
-from equipoise.conflict.noise import METRICS, Angle, angle, slot_products
-from equipoise.conflict.slots import Seen, SlotGradients, see, slot_gradients
+from equipoise.conflict.noise import METRICS, Angle, angle, env_products
 from equipoise.errors import UsageError, unknown
 from equipoise.gradients.metric import Metric
 from equipoise.physics import Simulator
@@ -26,7 +26,7 @@ from equipoise.problem import Estimate
 from equipoise.training.checkpoint import kept_iterations, load_checkpoint
 from equipoise.training.config import Environment, reopen_simulator
 from equipoise.training.rollout import collect, random_for
-from equipoise.training.run import Run, first_progress
+from equipoise.training.run import Run, first_state
 
 
 class AtCheckpoint(NamedTuple):
@@ -108,17 +108,17 @@ def analyse(
     if grid < 3 or grid % 2 == 0:
         raise UsageError(f"grid is {grid}; allowed: an odd number, 3 or more")
     number = names.index(cost)
-    simulator = reopen_simulator(dataclasses.replace(run.config, slots=episodes), threads, environment)
+    simulator = reopen_simulator(dataclasses.replace(run.config, num_envs=episodes), threads, environment)
     try:
         along = []
         for i in sorted(kept, key=lambda i: i != iteration):  # the chosen first, so that a mistake is told at once
             watch(f"checkpoint of iteration {i}, of {kept[-1]}")
             seen = _look(run, simulator, i, seed)
-            slots = slot_gradients(seen, run.config.algorithm.learner.trust_region.damping)
-            along.append(_at(run, i, seen, slots, number, seed))
+            envs = env_gradients(seen, run.config.algorithm.learner.trust_region.damping)
+            along.append(_at(run, i, seen, envs, number, seed))
             if i == iteration:
                 _demand_an_angle(seen, cost, number, i)
-                chosen = seen, slots
+                chosen = seen, envs
         watch(f"map of {grid} × {grid} policies around iteration {iteration}")
         around = _around(run, simulator, iteration, *chosen, number, seed, grid)
     finally:
@@ -135,17 +135,17 @@ def _key(run: Run, iteration: int, seed: int, purpose: int) -> tuple[int, ...]:
 
 def _look(run: Run, simulator: Simulator, iteration: int, seed: int) -> Seen:
     """Roll out the policy of a checkpoint, and prepare the rollout as its update would."""
-    state = load_checkpoint(run.path, first_progress(run.config, run.problem), iteration).learner
+    state = load_checkpoint(run.path, first_state(run.config, run.problem), iteration).learner
     actor = Actor(state.policy, state.observations)
     rollout = collect(simulator, actor, run.problem.horizon, _key(run, iteration, seed, 0))
     return see(state, rollout.batch, run.config.algorithm.learner)
 
 
-def _at(run: Run, iteration: int, seen: Seen, slots: SlotGradients, cost: int, seed: int) -> AtCheckpoint:
-    # A slot of training holds as many episodes as fit into its steps; a slot here holds one.
+def _at(run: Run, iteration: int, seen: Seen, envs: EnvGradients, cost: int, seed: int) -> AtCheckpoint:
+    # An environment of training holds as many episodes as fit into its steps; an environment here holds one.
     batch = run.config.steps_per_iteration // run.problem.horizon
     angles = {
-        metric: angle(slot_products(slots, metric), cost, batch, random_for("resample", *_key(run, iteration, seed, 2)))
+        metric: angle(env_products(envs, metric), cost, batch, random_for("resample", *_key(run, iteration, seed, 2)))
         for metric in METRICS
     }
     multiplier = angles["fisher"].ratio * seen.unit[0] / seen.unit[1 + cost] if seen.unit[1 + cost] > 0 else np.nan
@@ -163,7 +163,7 @@ def _demand_an_angle(seen: Seen, cost: str, number: int, iteration: int) -> None
 
 
 def _around(
-    run: Run, simulator: Simulator, iteration: int, seen: Seen, slots: SlotGradients, cost: int, seed: int, grid: int
+    run: Run, simulator: Simulator, iteration: int, seen: Seen, envs: EnvGradients, cost: int, seed: int, grid: int
 ) -> Around:
     """Look closely at one checkpoint."""
     own = run.config.algorithm
@@ -175,8 +175,8 @@ def _around(
     return Around(
         iteration=iteration,
         estimate=seen.estimate,
-        layers={metric: layer_shares(slots, seen.state.policy, metric, cost) for metric in METRICS},
-        held_out=_held_out(pcrpo, seen, slots, cost, _key(run, iteration, seed, 3)),
+        layers={metric: layer_shares(envs, seen.state.policy, metric, cost) for metric in METRICS},
+        held_out=_held_out(pcrpo, seen, envs, cost, _key(run, iteration, seed, 3)),
         landscape=landscape(simulator, plane, seen, steps, cost, grid, _key(run, iteration, seed, 1)),
         plans={
             name: MODES[int(handler.wish(seen.estimate, jnp.asarray(run.limits), progress).mode)]
@@ -185,8 +185,8 @@ def _around(
     )
 
 
-def _held_out(pcrpo: PCRPO, seen: Seen, slots: SlotGradients, cost: int, key: tuple[int, ...]) -> dict[str, HeldOut]:
-    """Compute the steps from the same random halves of the slots, and say what they do to an episode."""
+def _held_out(pcrpo: PCRPO, seen: Seen, envs: EnvGradients, cost: int, key: tuple[int, ...]) -> dict[str, HeldOut]:
+    """Compute the steps from the same random halves of the environments, and say what they do to an episode."""
     steps: dict[str, tuple[Metric, float]] = {metric: (metric, pcrpo.reward_weight) for metric in METRICS}
     steps |= {"reward": ("fisher", 1.0), "safety": ("fisher", 0.0)}
     outcomes = {}
@@ -194,6 +194,6 @@ def _held_out(pcrpo: PCRPO, seen: Seen, slots: SlotGradients, cost: int, key: tu
         preference = np.zeros(len(seen.unit))
         preference[[0, 1 + cost]] = weight, 1.0 - weight
         region, random = pcrpo.learner.trust_region, random_for("halves", *key)
-        found = held_out(slots, preference > 0, preference, region, metric, pcrpo.balance.aggregator, random)
+        found = held_out(envs, preference > 0, preference, region, metric, pcrpo.balance.aggregator, random)
         outcomes[name] = HeldOut(found.promised * seen.unit, found.kept * seen.unit, found.harmed)
     return outcomes

@@ -1,4 +1,4 @@
-"""Does a step help on episodes that it was not computed from? Each metric's step, from half of the slots."""
+"""Does a step help on episodes that it was not computed from? Each metric's step, from half of the environments."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from jaxtyping import Array, Bool, Float
 
 from equipoise.algorithms.settings import TrustRegion
 from equipoise.algorithms.trust_region import _direction
-from equipoise.conflict.slots import SlotGradients
+from equipoise.conflict.env_gradients import EnvGradients
 from equipoise.gradients import find
 from equipoise.gradients.metric import Metric
 from equipoise.numerics.krylov import NaturalGradients
 
 HALVES = 200
-"""Random halves of the slots; each is used both ways round."""
+"""Random halves of the environments; each is used both ways round."""
 
 
 class HeldOut(NamedTuple):
-    """What a step computed from half of the slots does to every objective on the other half, to first order."""
+    """What a step computed from half of the environments does to every objective on the other half, to first order."""
 
     promised: Float[np.ndarray, " m"]
     """Mean gain on the half that it was computed from; up is better."""
@@ -33,7 +33,7 @@ class HeldOut(NamedTuple):
 
 
 def held_out(
-    slots: SlotGradients,
+    envs: EnvGradients,
     wanted: Bool[np.ndarray, " m"],
     preference: Float[np.ndarray, " m"],
     config: TrustRegion,
@@ -43,16 +43,17 @@ def held_out(
 ) -> HeldOut:
     """Compute the candidate's step of full length from random halves, and measure it on the others.
 
-    The Fisher matrix is that of all slots: it depends on states alone, and its noise is small beside the gradients'.
+    The Fisher matrix is that of all environments: it depends on states alone, and its noise is small beside that of
+    the gradients.
     """
-    count = len(slots.gradients)
+    count = len(envs.gradients)
     first = np.zeros((HALVES, count), bool)
     for row in first:
         row[random.permutation(count)[: count // 2]] = True
     halves = np.concatenate([first, ~first])
     gains = _gains(
-        jnp.asarray(slots.gradients, jnp.float32),
-        jnp.asarray(slots.directions, jnp.float32),
+        jnp.asarray(envs.gradients, jnp.float32),
+        jnp.asarray(envs.directions, jnp.float32),
         jnp.asarray(halves, jnp.float32),
         jnp.asarray(wanted),
         jnp.asarray(preference, jnp.float32),

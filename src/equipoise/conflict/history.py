@@ -32,7 +32,7 @@ class History(NamedTuple):
     multiplier: Float[np.ndarray, " n"]
     """The implied multiplier, noise and all."""
     gain_reward: Float[np.ndarray, " n"]
-    """Gain of the reward along a step from half of the slots, on the others; in the metric trained with."""
+    """Gain of the reward along a step from half of the environments, on the others; in the metric trained with."""
     gain_cost: Float[np.ndarray, " n"]
     """The same of minus the cost."""
 

@@ -28,7 +28,7 @@ from equipoise.algorithms.trust_region import (
     _natural_gradients,
     improve,
 )
-from equipoise.conflict.slots import Seen
+from equipoise.conflict.env_gradients import Seen
 from equipoise.gradients import find
 from equipoise.gradients.metric import Metric
 from equipoise.numerics.krylov import NaturalGradients

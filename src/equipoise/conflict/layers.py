@@ -6,8 +6,8 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from equipoise.conflict.noise import corrected_gram, cosine, slot_products
-from equipoise.conflict.slots import SlotGradients
+from equipoise.conflict.env_gradients import EnvGradients
+from equipoise.conflict.noise import corrected_gram, cosine, env_products
 from equipoise.gradients.metric import Metric
 from equipoise.policy import GaussianPolicy
 
@@ -25,23 +25,23 @@ def layer_slices(policy: GaussianPolicy) -> dict[str, slice]:
     return {name: slice(end - size, end) for (name, size), end in zip(sizes.items(), ends, strict=True)}
 
 
-def layer_shares(slots: SlotGradients, policy: GaussianPolicy, metric: Metric, cost: int) -> dict[str, float]:
+def layer_shares(envs: EnvGradients, policy: GaussianPolicy, metric: Metric, cost: int) -> dict[str, float]:
     """Return each layer's part ⟨g_r, g_k⟩_layer/(‖g_r‖‖g_k‖) of the noise-corrected cos φ: they sum to it.
 
     In the Fisher metric a layer's part is ½(g_rᵀu_k + u_rᵀg_k) over its parameters: what each objective's step does to
     the other through this layer.
     """
-    once = np.ones(len(slots.gradients))
-    whole = corrected_gram(slot_products(slots, metric), once)
+    once = np.ones(len(envs.gradients))
+    whole = corrected_gram(env_products(envs, metric), once)
     length = whole[0, 1 + cost] / cosine(whole, cost)
     return {
-        name: float(_part(slots, part, metric, once)[0, 1 + cost] / length)
+        name: float(_part(envs, part, metric, once)[0, 1 + cost] / length)
         for name, part in layer_slices(policy).items()
     }
 
 
 def _part(
-    slots: SlotGradients, part: slice, metric: Metric, weights: Float[np.ndarray, " N"]
+    envs: EnvGradients, part: slice, metric: Metric, weights: Float[np.ndarray, " N"]
 ) -> Float[np.ndarray, "m m"]:
-    inside = SlotGradients(slots.gradients[..., part], slots.directions[..., part])
-    return corrected_gram(slot_products(inside, metric), weights)
+    inside = EnvGradients(envs.gradients[..., part], envs.directions[..., part])
+    return corrected_gram(env_products(inside, metric), weights)

@@ -2,11 +2,11 @@
 
 A batch's gradient is ĝ = g + noise, and ⟨ĝ, ĝ⟩ is too long by the noise's own length. So the cosine of two noisy
 gradients is biased, towards 0 where their noises are independent, towards the cosine of the noises where reward and
-cost err together. Inner products between *different* slots have no such bias, since slots are independent:
+cost err together. Inner products between *different* environments have no such bias, as they are independent:
 
     ⟨gᵢ, gⱼ⟩  ≈  mean over s ≠ t of ⟨hₛᵢ, hₜⱼ⟩
 
-It is what one gets from splitting the slots in halves, ⟨gᵢ of one, gⱼ of the other⟩, averaged over all splits. The
+It is what one gets from splitting them in halves, ⟨gᵢ of one, gⱼ of the other⟩, averaged over all splits. The
 corrected cos φ is made of these (Spearman's correction for attenuation, American Journal of Psychology 1904, with
 errors that may be correlated).
 """
@@ -18,7 +18,7 @@ from typing import NamedTuple, get_args
 import numpy as np
 from jaxtyping import Float
 
-from equipoise.conflict.slots import SlotGradients
+from equipoise.conflict.env_gradients import EnvGradients
 from equipoise.gradients.metric import Metric
 
 METRICS: tuple[Metric, ...] = get_args(Metric)
@@ -50,10 +50,10 @@ class Angle(NamedTuple):
     """−⟨g_r, g_c⟩/⟨g_c, g_c⟩ without the noise's bias: in the Fisher metric the multiplier in normalised units."""
 
 
-def slot_products(slots: SlotGradients, metric: Metric) -> Float[np.ndarray, "N m N m"]:
-    """Return the inner products of all slots' gradients in `metric`; `natural` and `step` differ by lengths alone."""
-    shape = slots.gradients.shape
-    gradients, directions = (x.reshape(shape[0] * shape[1], shape[2]) for x in slots)
+def env_products(envs: EnvGradients, metric: Metric) -> Float[np.ndarray, "N m N m"]:
+    """Return the inner products of all environments' gradients in `metric`; `natural` and `step` differ in length."""
+    shape = envs.gradients.shape
+    gradients, directions = (x.reshape(shape[0] * shape[1], shape[2]) for x in envs)
     if metric == "euclidean":
         gram = gradients @ gradients.T
     elif metric == "fisher":
@@ -66,7 +66,7 @@ def slot_products(slots: SlotGradients, metric: Metric) -> Float[np.ndarray, "N 
 def batch_gram(
     products: Float[np.ndarray, "N m N m"], weights: Float[np.ndarray, "*b N"]
 ) -> Float[np.ndarray, "*b m m"]:
-    """Return the Gram matrix of the gradients of batches that hold each slot `weights` times."""
+    """Return the Gram matrix of the gradients of batches that hold each environment `weights` times."""
     total = np.einsum("...s,sitj,...t->...ij", weights, products, weights, optimize=True)
     return total / weights.sum(-1)[..., None, None] ** 2
 
@@ -74,9 +74,9 @@ def batch_gram(
 def corrected_gram(
     products: Float[np.ndarray, "N m N m"], weights: Float[np.ndarray, "*b N"]
 ) -> Float[np.ndarray, "*b m m"]:
-    """Return the same without the noise's bias: the mean over pairs of different slots; a slot never meets its copy.
+    """Return the same without the noise's bias: the mean over pairs of different environments, none meeting its copy.
 
-    NaN for a batch that holds nothing but one slot.
+    NaN for a batch that holds nothing but one environment.
     """
     same = np.einsum("...s,sisj->...ij", weights**2, products)
     pairs = weights.sum(-1) ** 2 - (weights**2).sum(-1)
@@ -92,22 +92,22 @@ def cosine(gram: Float[np.ndarray, "*b m m"], cost: int) -> Float[np.ndarray, "*
 
 
 def angle(products: Float[np.ndarray, "N m N m"], cost: int, batch: int, random: np.random.Generator) -> Angle:
-    """Estimate cos φ of the reward and cost number `cost`, and its noise by resampling slots with replacement.
+    """Estimate cos φ of the reward and cost number `cost`, and its noise by resampling environments with replacement.
 
-    `batch` is the number of slots of the run's own iterations. The corrected value is undefined unless both lengths
+    `batch` is the number of environments in the run's iterations. The corrected value is undefined unless both lengths
     are positive in 97.5 % of the resamples.
     """
-    slots = len(products)
-    once = np.ones(slots)
+    envs = len(products)
+    once = np.ones(envs)
     naive, corrected = batch_gram(products, once), corrected_gram(products, once)
-    resampled = corrected_gram(products, _resamples(slots, slots, random))
+    resampled = corrected_gram(products, _resamples(envs, envs, random))
     defined = (np.einsum("bii->bi", resampled)[:, [0, 1 + cost]] > 0).all(1)
     known = defined.mean() >= 0.975 and bool(np.isfinite(cosine(corrected, cost)))
     low, high = np.quantile(cosine(resampled[defined], cost), [0.025, 0.975]) if known else (np.nan, np.nan)
     signal = np.diagonal(corrected) / np.where(np.diagonal(naive) > 0, np.diagonal(naive), np.nan)
     return Angle(
         naive=float(cosine(naive, cost)),
-        scatter=float(np.std(cosine(batch_gram(products, _resamples(slots, batch, random)), cost))),
+        scatter=float(np.std(cosine(batch_gram(products, _resamples(envs, batch, random)), cost))),
         corrected=float(cosine(corrected, cost)) if known else np.nan,
         low=float(low),
         high=float(high),
@@ -117,6 +117,6 @@ def angle(products: Float[np.ndarray, "N m N m"], cost: int, batch: int, random:
     )
 
 
-def _resamples(slots: int, size: int, random: np.random.Generator) -> Float[np.ndarray, "b N"]:
-    """Draw how often each of `slots` is in each of many resamples of `size` with replacement."""
-    return random.multinomial(size, np.full(slots, 1 / slots), RESAMPLES).astype(float)
+def _resamples(envs: int, size: int, random: np.random.Generator) -> Float[np.ndarray, "b N"]:
+    """Draw how often each of `num_envs` is in each of many resamples of `size` with replacement."""
+    return random.multinomial(size, np.full(envs, 1 / envs), RESAMPLES).astype(float)

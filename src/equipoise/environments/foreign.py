@@ -20,7 +20,7 @@ EnvFactory = Callable[[], gymnasium.Env]
 
 
 class ForeignEnvironments:
-    """A `Simulator` that loops over `slots` environments made by `make`; slower than native physics, and as correct.
+    """A `Simulator` that loops over `num_envs` environments made by `make`; slower than native physics, and as correct.
 
     Each step's costs are read from `info` under `cost_names`; a missing one is an error. Where a step gives
     Safety-Gymnasium's six values, its third is `info["cost"]`. Actions are clipped to the environment's own action
@@ -30,14 +30,14 @@ class ForeignEnvironments:
     def __init__(
         self,
         make: EnvFactory,
-        slots: int,
+        num_envs: int,
         name: str,
         cost_names: tuple[str, ...] = ("cost",),
         horizon: int | None = None,
     ) -> None:
         check_cost_names(cost_names)
-        self.envs = [make() for _ in range(slots)]
-        """The environments, one a slot."""
+        self.envs = [make() for _ in range(num_envs)]
+        """The environments, one an environment."""
         first = self.envs[0]
         self._observation_space = first.observation_space
         action_space = first.action_space
@@ -50,7 +50,7 @@ class ForeignEnvironments:
             raise UsageError(f"{name} does not say how long an episode is; give the horizon (--horizon STEPS)")
         if horizon is not None and known is not None and horizon > known:
             raise UsageError(f"{name} truncates after {known} steps, so a horizon of {horizon} is never reached")
-        self.slots = slots
+        self.num_envs = num_envs
         middle, unit = middle_and_unit(self._low, self._high)
         self.problem = Problem(
             id=name,
@@ -63,9 +63,9 @@ class ForeignEnvironments:
             action_unit=unit,
         )
 
-    def reset(self, slots: Sequence[int], randoms: Sequence[np.random.Generator]) -> Float[np.ndarray, "n obs"]:
-        """Reset each of `slots` with a seed drawn from its own source of noise."""
-        return np.stack([self._reset_one(self.envs[i], random) for i, random in zip(slots, randoms, strict=True)])
+    def reset(self, indices: Sequence[int], randoms: Sequence[np.random.Generator]) -> Float[np.ndarray, "n obs"]:
+        """Reset each environment of `indices` with a seed drawn from its own source of noise."""
+        return np.stack([self._reset_one(self.envs[i], random) for i, random in zip(indices, randoms, strict=True)])
 
     def step(self, action: Float[np.ndarray, "N act"]) -> Transition:
         """Step every environment once, in turn."""

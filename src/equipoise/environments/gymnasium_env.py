@@ -28,7 +28,7 @@ class SafetyEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     def __init__(self, task_id: str, render_mode: str | None = None, width: int = 480, height: int = 480) -> None:
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
             raise unknown("render_mode", render_mode, self.metadata["render_modes"])
-        self._physics = NativePhysics(find_task(task_id), slots=1, threads=1)
+        self._physics = NativePhysics(find_task(task_id), num_envs=1, threads=1)
         self.observation_space, self.action_space = spaces_of(self._physics)
         self.cost_names = self._physics.problem.cost_names
         self.limits = self._physics.problem.limits

@@ -12,7 +12,7 @@ from equipoise.physics import NativePhysics
 
 
 def spaces_of(physics: NativePhysics) -> tuple[gymnasium.spaces.Box, gymnasium.spaces.Box]:
-    """Return the spaces of one slot's observation and action."""
+    """Return the spaces of one environment's observation and action."""
     low, high = physics.model.actuator_ctrlrange.T.astype(np.float32)
     return (
         gymnasium.spaces.Box(-np.inf, np.inf, (physics.problem.observation_size,), np.float64),

@@ -139,9 +139,9 @@ class SafetyVectorEnv(gymnasium.vector.VectorEnv[np.ndarray, np.ndarray, np.ndar
         self._observation = observation
         return observation.copy(), reward, terminated, truncated, infos
 
-    def _restart(self, slots: np.ndarray) -> Float[np.ndarray, "n obs"]:
-        self._age[slots] = 0
-        return self._physics.reset(slots.tolist(), [self._randoms[i] for i in slots])
+    def _restart(self, indices: np.ndarray) -> Float[np.ndarray, "n obs"]:
+        self._age[indices] = 0
+        return self._physics.reset(indices.tolist(), [self._randoms[i] for i in indices])
 
     def render(self) -> tuple[UInt8[np.ndarray, "h w 3"], ...]:  # type: ignore[override]
         """Return a picture of each environment; `UsageError` where nothing can draw."""

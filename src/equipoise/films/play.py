@@ -33,12 +33,12 @@ class Episode:
 
 
 def play(run: Run, simulator: Simulator, episodes: int | None, seed: int, deterministic: bool) -> Iterator[Episode]:
-    """Let the newest policy of `run` act in `simulator`'s only slot; yield the episode at its start and every step.
+    """Let the newest policy of `run` act in `simulator`'s only environment; yield its start and every step.
 
     `episodes` is their number, None for no end. The same seed gives the same episodes.
     """
     for number in itertools.count(1) if episodes is None else range(1, episodes + 1):
-        key = (run.config.seed, run.progress.iteration, seed, number)
+        key = (run.config.seed, run.state.iteration, seed, number)
         starts, noise = random_for("film reset", *key), random_for("film action", *key)
         observation = simulator.reset([0], [starts])
         episode = Episode(number, [np.zeros(len(run.problem.cost_names))])

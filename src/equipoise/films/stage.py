@@ -1,4 +1,4 @@
-"""What a film is taken of: one slot of the run's task, or one of the user's own environment, and its pictures."""
+"""What a film is taken of: an environment of the run's task, or one of the user's own, and its pictures."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ USUAL_FPS = 30
 
 
 class Stage(NamedTuple):
-    """A simulator of one slot, and how it looks."""
+    """A simulator of one environment, and how it looks."""
 
     simulator: Simulator
     """Where the policy acts."""
     picture: Callable[[], UInt8[np.ndarray, "h w 3"]]
-    """Takes a picture of the slot."""
+    """Takes a picture of the environment."""
     dt: float
     """Seconds of one step."""
     close: Callable[[], None]
@@ -35,7 +35,7 @@ class Stage(NamedTuple):
 
 def open_stage(run: Run, size: tuple[int, int], environment: Environment | None) -> Stage:
     """Set up what `run` was trained on; `UsageError` where it cannot be drawn. Only our own tasks have a `size`."""
-    config = dataclasses.replace(run.config, slots=1)
+    config = dataclasses.replace(run.config, num_envs=1)
     simulator = reopen_simulator(config, 1, environment, render_mode="rgb_array")
     if isinstance(simulator, NativePhysics):
         return _native_stage(simulator, size)

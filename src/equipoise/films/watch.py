@@ -32,7 +32,7 @@ def watch(run: Run, seed: int = 0, deterministic: bool = False, environment: Env
     `UsageError` where there is no display. The options are those of `film`.
     """
     require_display()
-    simulator = reopen_simulator(dataclasses.replace(run.config, slots=1), 1, environment, render_mode="human")
+    simulator = reopen_simulator(dataclasses.replace(run.config, num_envs=1), 1, environment, render_mode="human")
     episodes = play(run, simulator, None, seed, deterministic)
     if isinstance(simulator, NativePhysics):
         _in_viewer(run, simulator, episodes)

@@ -115,7 +115,7 @@ def aggregated_combination(
     weights = aggregator(gram, preference, wanted)
     square, size = weights @ gram @ weights, jnp.abs(weights) @ jnp.sqrt(jnp.diagonal(gram))
     stands_out = square > rounding(gram) * size**2
-    return Combination(weights, jnp.where(stands_out, projected.freedom, 0.0))
+    return Combination(weights, jnp.where(stands_out, projected.sin2_phi, 0.0))
 
 
 def _known(array: Array) -> bool:

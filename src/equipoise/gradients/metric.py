@@ -36,10 +36,10 @@ def geometry(natural: NaturalGradients, metric: Metric) -> Geometry:
     if metric == "euclidean":
         gram = natural.gradients @ natural.gradients.T
     elif metric == "fisher":
-        gram = natural.progress
+        gram = natural.gram
     else:
         gram = natural.directions @ natural.directions.T
-    length = jnp.sqrt(jnp.diagonal(natural.progress if metric == "step" else gram))
+    length = jnp.sqrt(jnp.diagonal(natural.gram if metric == "step" else gram))
     scale = jnp.where(length > 0, 1.0 / jnp.where(length > 0, length, 1.0), 0.0)
     return Geometry(gram * scale * scale[:, None], scale)
 

@@ -27,7 +27,7 @@ class Combination(NamedTuple):
 
     weights: Float[Array, " m"]
     """wᵢ. Where there is no freedom d vanishes up to rounding; the weights need not."""
-    freedom: Float[Array, ""]
+    sin2_phi: Float[Array, ""]
     """The largest ‖gᵢ⁺‖²/‖gᵢ‖² among objectives of positive preference: how much of one survives its projection.
     sin²φ for two in conflict, 1 without conflict, 0 when no direction improves any of them without harming another
     (Pareto stationary)."""
@@ -46,7 +46,7 @@ def combine(gram: Float[Array, "m m"], preference: Float[Array, " m"], wanted: B
     preference = jnp.where(wanted, preference, 0.0)
     return Combination(
         weights=preference @ projected,
-        freedom=jnp.clip(jnp.max(jnp.where(preference > 0, survives, 0.0)), 0.0, 1.0),
+        sin2_phi=jnp.clip(jnp.max(jnp.where(preference > 0, survives, 0.0)), 0.0, 1.0),
     )
 
 

@@ -13,16 +13,16 @@ def generalised_advantages(
     terminated: Bool[Array, "T ..."],
     done: Bool[Array, "T ..."],
     discount: Float[Array, ...] | float,
-    trace: Float[Array, ...] | float,
+    gae_lambda: Float[Array, ...] | float,
 ) -> Float[Array, "T ..."]:
     """Return Â_t = δ_t + γλ(1 − done_t) Â_{t+1} with δ_t = r_t + γ(1 − terminated_t) V(s′_t) − V(s_t).
 
     `reward`, `value`, `next_value` at index t are r_t, V(s_t), V(s′_t), where s′_t is what step t led to before any
     reset. An episode that is cut short (`done` but not `terminated`) is bootstrapped from V(s′_t); one that
-    terminates is not. `discount` is γ and `trace` is λ, one for all or one for each of the last axis.
+    terminates is not. `discount` is γ and `gae_lambda` is λ, one for all or one for each of the last axis.
     """
     error = reward + discount * ~terminated * next_value - value
-    decay = discount * trace * ~done
+    decay = discount * gae_lambda * ~done
 
     def backward(advantage: Array, step: tuple[Array, Array]) -> tuple[Array, Array]:
         advantage = step[0] + step[1] * advantage

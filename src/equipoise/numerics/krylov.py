@@ -31,7 +31,7 @@ class NaturalGradients(NamedTuple):
     """gᵢ."""
     directions: Float[Array, "m d"]
     """uᵢ ≈ (F + λI)⁻¹gᵢ."""
-    progress: Float[Array, "m m"]
+    gram: Float[Array, "m m"]
     """A_ij = gᵢᵀuⱼ = uᵢᵀ(F + λI)uⱼ: what a unit step along uⱼ does to objective i."""
 
 

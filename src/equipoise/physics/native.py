@@ -57,47 +57,47 @@ def problem_of(task: type[Task], model: mujoco.MjModel) -> Problem:
 
 
 class NativePhysics:
-    """A `Simulator` of `slots` simulations of `task` on `threads` threads (0: all cores).
+    """A `Simulator` of `num_envs` simulations of `task` on `threads` threads (0: all cores).
 
     Results do not depend on the number of threads. A simulation that diverges (NaN, MuJoCo warning or error) is
     reported in `Transition.diverged` and disturbs no other.
     """
 
-    def __init__(self, task: type[Task], slots: int, threads: int = 0) -> None:
+    def __init__(self, task: type[Task], num_envs: int, threads: int = 0) -> None:
         self.model = load_model(task)
         self.problem = problem_of(task, self.model)
-        self.slots = slots
-        self._all_slots = frozenset(range(slots))
+        self.num_envs = num_envs
+        self._all_indices = frozenset(range(num_envs))
         self.task = task(mechanism_of(task, self.model))
         # MuJoCo computes body forces on demand only, from all that a step leaves behind.
-        self._batch = mujoco.batch.Batch(self.model, slots, threads, persistent="cfrc_ext" in task.fields)
+        self._batch = mujoco.batch.Batch(self.model, num_envs, threads, persistent="cfrc_ext" in task.fields)
         self._qpos = self._batch.bind("qpos")
         self._qvel = self._batch.bind("qvel")
         self._derived = {name: self._batch.bind(name) for name in task.fields if name != "cfrc_ext"}
         if "cfrc_ext" in task.fields:
-            self._derived["cfrc_ext"] = np.zeros((slots, self.model.nbody, 6))
+            self._derived["cfrc_ext"] = np.zeros((num_envs, self.model.nbody, 6))
         self._live = State(self._qpos, self._qvel, **self._derived)
-        """Every slot's state as it is now: the arrays themselves, which the next step overwrites."""
+        """Every environment's state as it is now: the arrays themselves, which the next step overwrites."""
         self._states = self._batch.state
-        """MuJoCo's row of each slot: time, qpos, qvel, and what else it integrates."""
+        """MuJoCo's row of each environment: time, qpos, qvel, and what else it integrates."""
         self._states_before = self._states.copy()
         _, qpos, qvel, _ = np.split(self._states_before, np.cumsum([1, self.model.nq, self.model.nv]), axis=1)
         self._before = State(qpos, qvel, **{name: value.copy() for name, value in self._derived.items()})
-        """Every slot's state before the last step, in arrays that the next step overwrites."""
+        """Every environment's state before the last step, in arrays that the next step overwrites."""
         self._control = self._batch.bind("ctrl")
         self._warmstart = self._batch.bind("qacc_warmstart")
         self._warnings = self._batch.warning[..., 1]
-        self._nowhere = np.zeros(slots, bool)
+        self._nowhere = np.zeros(num_envs, bool)
         self._nowhere.setflags(write=False)  # it is handed out at every step
-        self._broken = np.zeros(slots, bool)
-        """Slots whose simulation diverged since their last reset."""
+        self._broken = np.zeros(num_envs, bool)
+        """Environments whose simulation diverged since their last reset."""
         self._frame_skip = task.frame_skip
         self._initial, self._scratch = mujoco.MjData(self.model), mujoco.MjData(self.model)
         self._batch.forward()
 
     @property
     def state(self) -> State:
-        """A copy of every slot's state."""
+        """A copy of every environment's state."""
         derived = {name: value.copy() for name, value in self._derived.items()}
         return State(self._qpos.copy(), self._qvel.copy(), **derived)
 
@@ -105,10 +105,10 @@ class NativePhysics:
         self,
         qpos: Float[np.ndarray, "n nq"],
         qvel: Float[np.ndarray, "n nv"],
-        slots: Sequence[int] | None = None,
+        indices: Sequence[int] | None = None,
     ) -> None:
-        """Put `slots` (default: all) into the given states: writes them, and clears all else that matters."""
-        rows = self._rows(range(self.slots) if slots is None else slots)
+        """Put the environments `indices` (default: all) into the given states, and clear all else that matters."""
+        rows = self._rows(range(self.num_envs) if indices is None else indices)
         for name, value, size in (("qpos", qpos, self.model.nq), ("qvel", qvel, self.model.nv)):
             if np.shape(value) != (len(rows), size):
                 raise UsageError(f"{name} has shape {np.shape(value)}; allowed: {(len(rows), size)}")
@@ -116,15 +116,15 @@ class NativePhysics:
                 raise UsageError(f"{name} holds {_first_not_finite(value)}; allowed: finite numbers")
         self._place(rows, qpos, qvel)
 
-    def _rows(self, slots: Sequence[int]) -> list[int]:
-        rows = list(slots)
-        if len(set(rows)) < len(rows) or not self._all_slots.issuperset(rows):
-            raise UsageError(f"slots holds {rows}; allowed: distinct numbers from 0 to {self.slots - 1}")
+    def _rows(self, indices: Sequence[int]) -> list[int]:
+        rows = list(indices)
+        if len(set(rows)) < len(rows) or not self._all_indices.issuperset(rows):
+            raise UsageError(f"indices holds {rows}; allowed: distinct numbers from 0 to {self.num_envs - 1}")
         return rows
 
     def _place(self, rows: list[int], qpos: Float[np.ndarray, "n nq"], qvel: Float[np.ndarray, "n nv"]) -> None:
         # What a sound simulation does next depends on what is written below alone. A call that clears the rest, too,
-        # takes up to a tenth of a step of all slots, and where robots fall early there is one at nearly every step.
+        # takes up to a tenth of a step of all environments, and where robots fall early one comes at nearly every step.
         if np.count_nonzero(self._broken) or np.count_nonzero(self._warnings):
             self._batch.reset(sorted(rows), stage=mujoco.mjtStage.mjSTAGE_NONE)
             self._broken[rows] = False
@@ -134,16 +134,16 @@ class NativePhysics:
         if "cfrc_ext" in self._derived:
             self._derived["cfrc_ext"][rows] = 0.0
 
-    def reset(self, slots: Sequence[int], randoms: Sequence[np.random.Generator]) -> Float[np.ndarray, "n obs"]:
-        """Start a new episode in each of `slots`, drawn by the task from that slot's own `randoms`."""
+    def reset(self, indices: Sequence[int], randoms: Sequence[np.random.Generator]) -> Float[np.ndarray, "n obs"]:
+        """Start a new episode in each environment of `indices`, drawn by the task from that one's own `randoms`."""
         starts = [self.task.reset(self._initial.qpos, self._initial.qvel, random) for random in randoms]
         qpos, qvel = (np.array(part) for part in zip(*starts, strict=True))
-        rows = self._rows(slots)
+        rows = self._rows(indices)
         self._place(rows, qpos, qvel)
         return self.task.observation(State(qpos, qvel, **{name: x[rows] for name, x in self._derived.items()}))
 
     def step(self, action: Float[np.ndarray, "N act"]) -> Transition:
-        """Step every slot by `frame_skip` substeps under `action`, which MuJoCo clamps but the cost does not."""
+        """Step every environment by `frame_skip` substeps under `action`, which MuJoCo clamps but the cost does not."""
         if action.shape != self._control.shape:
             raise UsageError(f"the action has shape {action.shape}; allowed: {self._control.shape}")
         if not _finite(action):
@@ -183,10 +183,10 @@ class NativePhysics:
 
     def _compute_body_forces(self) -> None:
         """Fill `cfrc_ext` as after `mj_rnePostConstraint`, which `mj_step` leaves out."""
-        for slot in range(self.slots):
-            self._batch.get_data(slot, self._scratch)
+        for env in range(self.num_envs):
+            self._batch.get_data(env, self._scratch)
             mujoco.mj_rnePostConstraint(self.model, self._scratch)
-            self._derived["cfrc_ext"][slot] = self._scratch.cfrc_ext
+            self._derived["cfrc_ext"][env] = self._scratch.cfrc_ext
 
     def close(self) -> None:
         """Release nothing: MuJoCo frees the batch with the object."""

@@ -1,4 +1,4 @@
-"""The door to whatever is stepped: many slots at once, each an episode of its own."""
+"""The door to whatever is stepped: many environments at once, each an episode of its own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from equipoise.problem import Problem
 
 
 class Transition(NamedTuple):
-    """What one step of all slots brought. Rows of diverged slots hold no meaning but in `diverged`."""
+    """What one step of all environments brought. Rows of diverged environments hold no meaning but in `diverged`."""
 
     observation: Float[np.ndarray, "N obs"]
     """What the step led to."""
@@ -30,16 +30,16 @@ class Transition(NamedTuple):
 
 @runtime_checkable
 class Simulator(Protocol):
-    """N slots of one problem. Physics and foreign environments alike stand behind these three methods."""
+    """N environments of one problem. Physics and foreign environments alike stand behind these three methods."""
 
     problem: Problem
-    slots: int
+    num_envs: int
 
-    def reset(self, slots: Sequence[int], randoms: Sequence[np.random.Generator]) -> Float[np.ndarray, "n obs"]:
-        """Start a new episode in each of `slots`, each with its own source of noise; return what they see."""
+    def reset(self, indices: Sequence[int], randoms: Sequence[np.random.Generator]) -> Float[np.ndarray, "n obs"]:
+        """Start an episode in each environment of `indices`, each with its own source of noise; return observations."""
 
     def step(self, action: Float[np.ndarray, "N act"]) -> Transition:
-        """Step every slot. Nothing resets by itself."""
+        """Step every environment. Nothing resets by itself."""
 
     def close(self) -> None:
         """Release what the simulator holds."""

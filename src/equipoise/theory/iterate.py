@@ -190,7 +190,7 @@ def finish(cmdp: CMDP, state: State) -> Result:
         last=exact.objective,
         late=late,
         swing=jnp.sqrt(jnp.maximum(sums.late_square / sums.late - late**2, 0)),
-        multipliers=implied_multipliers(natural.progress),
+        multipliers=implied_multipliers(natural.gram),
         sums=sums,
         policy=policy,
     )

@@ -22,7 +22,7 @@ from equipoise.problem import Array, Estimate
 from equipoise.theory.cmdp import CMDP, Evaluation, values_of
 from equipoise.theory.natural import natural_gradients
 
-STATIONARY = TrustRegion().stationary
+STATIONARY = TrustRegion().min_sin2_phi
 """sin²φ below which the next candidate of a wish is tried, if there is one; as in the library's policy step."""
 
 
@@ -90,7 +90,7 @@ def mixture(natural: NaturalGradients, wish: Wish, metric: Metric) -> Float[Arra
 
     def weigh(wanted: Bool[Array, " m"], preference: Float[Array, " m"]) -> tuple[Array, Array]:
         found = combine(gram, preference, wanted)
-        return found.weights * scale, wanted.any() & (found.freedom >= STATIONARY)
+        return found.weights * scale, wanted.any() & (found.sin2_phi >= STATIONARY)
 
     weights, free = jax.vmap(weigh)(wish.wanted, wish.preference)
     taken = weights[jnp.argmax(free)]

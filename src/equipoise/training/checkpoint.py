@@ -22,7 +22,7 @@ KEPT = 10
 """Checkpoints kept along a run, evenly spaced, beside the newest."""
 
 
-class Progress(NamedTuple):
+class RunState(NamedTuple):
     """All that a run carries from one iteration to the next."""
 
     learner: LearnerState
@@ -39,22 +39,22 @@ def _folder(run: Path) -> Path:
     return run / "checkpoints"
 
 
-def save_checkpoint(run: Path, progress: Progress, iterations: int) -> None:
-    """Write the checkpoint of `progress`, then drop its predecessor unless it is one of those kept along the run."""
+def save_checkpoint(run: Path, state: RunState, iterations: int) -> None:
+    """Write the checkpoint of `state`, then drop its predecessor unless it is one of those kept along the run."""
     folder = _folder(run)
     folder.mkdir(exist_ok=True)
-    arrays = {name: np.asarray(leaf) for name, leaf in _named_leaves(progress)}
+    arrays = {name: np.asarray(leaf) for name, leaf in _named_leaves(state)}
     header = json.dumps({"format": FORMAT, "equipoise": VERSION})
     content = io.BytesIO()
     np.savez(content, header=np.frombuffer(header.encode(), np.uint8), **arrays)  # type: ignore[arg-type]
-    write_atomically(folder / f"{progress.iteration:06d}.npz", content.getvalue())
+    write_atomically(folder / f"{state.iteration:06d}.npz", content.getvalue())
     every = max(1, iterations // KEPT)
     for old in kept_iterations(run):
-        if old < progress.iteration and old % every:
+        if old < state.iteration and old % every:
             (folder / f"{old:06d}.npz").unlink()
 
 
-def load_checkpoint(run: Path, template: Progress, iteration: int | None = None) -> Progress:
+def load_checkpoint(run: Path, template: RunState, iteration: int | None = None) -> RunState:
     """Read the newest checkpoint of `run` (or that of `iteration`) into the shape of `template`.
 
     `template` itself comes back if the run has none yet. Raises `UsageError` for a file that is truncated, or
@@ -80,7 +80,7 @@ def load_checkpoint(run: Path, template: Progress, iteration: int | None = None)
     if {name: np.shape(leaf) for name, leaf in named} != {name: a.shape for name, a in content.items()}:
         raise UsageError(f"{path} belongs to another run: its arrays are not those of this configuration{older}")
     leaves = [jnp.asarray(content[name]) if isinstance(leaf, jax.Array) else content[name] for name, leaf in named]
-    restored: Progress = jax.tree.unflatten(jax.tree.structure(template), leaves)
+    restored: RunState = jax.tree.unflatten(jax.tree.structure(template), leaves)
     return restored._replace(iteration=int(restored.iteration))
 
 
@@ -89,5 +89,5 @@ def kept_iterations(run: Path) -> list[int]:
     return sorted(int(path.stem) for path in _folder(run).glob("*.npz") if path.stem.isdigit())
 
 
-def _named_leaves(progress: Progress) -> list[tuple[str, Any]]:
-    return [(jax.tree_util.keystr(path), leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(progress)]
+def _named_leaves(state: RunState) -> list[tuple[str, Any]]:
+    return [(jax.tree_util.keystr(path), leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(state)]

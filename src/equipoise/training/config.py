@@ -48,10 +48,10 @@ class Config(Generic[H]):
     """Limit on the mean episode cost, one a constraint; by default the task's own."""
     limits_per_step: tuple[float, ...] = ()
     """The same as mean cost per step of a full episode, instead of `limits`."""
-    slots: int = 20
+    num_envs: int = 20
     """Environments stepped side by side."""
     steps_per_iteration: int = 20_000
-    """Steps between updates, over all slots: a whole number of episodes in each slot."""
+    """Steps between updates, over all environments: a whole number of episodes in each environment."""
     cost_names: tuple[str, ...] = ()
     """For an environment that is not of this library: the keys of its costs in `info` (default: cost)."""
     horizon: int | None = None
@@ -70,23 +70,23 @@ class Config(Generic[H]):
     def check(self, problem: Problem) -> None:
         """Raise `UsageError` naming the first thing that is not allowed for `problem`."""
         check_choices(self.algorithm)
-        for name in ("total_steps", "seed", "slots", "steps_per_iteration"):
+        for name in ("total_steps", "seed", "num_envs", "steps_per_iteration"):
             if not isinstance(getattr(self, name), int):
                 raise UsageError(f"{name} is {getattr(self, name)!r}; allowed: a whole number")
         for name in ("limits", "limits_per_step"):
             value = getattr(self, name)
             if not isinstance(value, tuple | list):
                 raise UsageError(f"{name} is {value!r}; allowed: one number a constraint, as in ({value!r},)")
-        if self.slots < 2:
-            raise UsageError(f"slots is {self.slots}; allowed: 2 or more")
+        if self.num_envs < 2:
+            raise UsageError(f"num_envs is {self.num_envs}; allowed: 2 or more")
         if self.seed < 0:
             raise UsageError(f"seed is {self.seed}; allowed: 0 or more")
-        whole = self.slots * problem.horizon
+        whole = self.num_envs * problem.horizon
         if self.steps_per_iteration < whole or self.steps_per_iteration % whole:
             nearest = max(1, round(self.steps_per_iteration / whole)) * whole
             raise UsageError(
                 f"{self.steps_per_iteration} steps an iteration are no whole number of episodes of {problem.horizon} "
-                f"steps in each of {self.slots} slots; nearest: {nearest}"
+                f"steps in each of {self.num_envs} environments; nearest: {nearest}"
             )
         if self.total_steps < self.steps_per_iteration:
             raise UsageError(
@@ -180,18 +180,18 @@ Environment = EnvFactory | str
 def make_simulator(
     config: Config, threads: int = 0, environment: Environment | None = None, render_mode: str | None = None
 ) -> Simulator:
-    """Make the simulator for `config.task`, or `slots` of the user's own `environment`.
+    """Make the simulator for `config.task`, or `num_envs` of the user's own `environment`.
 
     A `render_mode` lets an environment that is not of this library draw itself.
     """
     if environment is None and config.task in TASKS:
         if config.cost_names or config.horizon is not None:
             raise UsageError(f"{config.task} states its own costs and horizon; leave out cost_names and horizon")
-        return NativePhysics(find_task(config.task), config.slots, threads)
+        return NativePhysics(find_task(config.task), config.num_envs, threads)
     if config.horizon is not None and config.horizon < 1:
         raise UsageError(f"horizon is {config.horizon}; allowed: 1 or more")
     make = environment if callable(environment) else _named_environment(environment or config.task, render_mode)
-    return ForeignEnvironments(make, config.slots, config.task, config.cost_names or ("cost",), config.horizon)
+    return ForeignEnvironments(make, config.num_envs, config.task, config.cost_names or ("cost",), config.horizon)
 
 
 def reopen_simulator(

@@ -83,14 +83,14 @@ def evaluate(
     """
     if episodes < 2:
         raise UsageError(f"episodes is {episodes}; allowed: 2 or more")
-    slots = min(episodes, run.config.slots)
-    rounds = -(-episodes // slots)
-    simulator = reopen_simulator(dataclasses.replace(run.config, slots=slots), threads, environment)
+    num_envs = min(episodes, run.config.num_envs)
+    rounds = -(-episodes // num_envs)
+    simulator = reopen_simulator(dataclasses.replace(run.config, num_envs=num_envs), threads, environment)
     try:
         reports = []
         for stochastic in (True, False):
             # Seeds of training are (seed, iteration): an evaluation's longer key is never one of them.
-            key = (run.config.seed, run.progress.iteration, seed, int(stochastic))
+            key = (run.config.seed, run.state.iteration, seed, int(stochastic))
             rollouts = [
                 collect(simulator, run.policy, run.problem.horizon, (*key, i), stochastic) for i in range(rounds)
             ]

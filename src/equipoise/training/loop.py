@@ -16,11 +16,11 @@ from equipoise.errors import UsageError
 from equipoise.physics import Simulator
 from equipoise.policy import Actor
 from equipoise.problem import Problem
-from equipoise.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from equipoise.training.checkpoint import RunState, load_checkpoint, save_checkpoint
 from equipoise.training.config import Config, Environment, make_simulator, reopen_simulator
 from equipoise.training.metrics import MetricsLog, Row, measure
 from equipoise.training.rollout import collect
-from equipoise.training.run import Run, first_progress, read_config
+from equipoise.training.run import Run, first_state, read_config
 from equipoise.training.storage import write_atomically
 
 Watcher = Callable[[Row], None]
@@ -47,7 +47,7 @@ def train(
         )
     simulator = make_simulator(config, threads, environment)
     config.check(simulator.problem)
-    return _learn(config, simulator, run_dir, first_progress(config, simulator.problem), watch)
+    return _learn(config, simulator, run_dir, first_state(config, simulator.problem), watch)
 
 
 def resume(
@@ -60,27 +60,27 @@ def resume(
     config, _ = read_config(run_dir)
     simulator = reopen_simulator(config, threads, environment)
     config.check(simulator.problem)
-    progress = load_checkpoint(run_dir, first_progress(config, simulator.problem))
-    return _learn(config, simulator, run_dir, progress, watch)
+    state = load_checkpoint(run_dir, first_state(config, simulator.problem))
+    return _learn(config, simulator, run_dir, state, watch)
 
 
-def _learn(config: Config, simulator: Simulator, run_dir: Path, progress: Progress, watch: Watcher | None) -> Run:
+def _learn(config: Config, simulator: Simulator, run_dir: Path, state: RunState, watch: Watcher | None) -> Run:
     """Iterate until the configured number of steps; whatever happens, what is on the disk can be resumed."""
     algorithm = make_algorithm(config.algorithm)
     log: MetricsLog | None = None
     try:
-        while progress.iteration < config.iterations:
-            progress, row = iterate(config, simulator, algorithm, progress)
-            log = log or _open(config, simulator.problem, run_dir, progress.iteration - 1)
+        while state.iteration < config.iterations:
+            state, row = iterate(config, simulator, algorithm, state)
+            log = log or _open(config, simulator.problem, run_dir, state.iteration - 1)
             log.append(row)
-            save_checkpoint(run_dir, progress, config.iterations)
+            save_checkpoint(run_dir, state, config.iterations)
             if watch is not None:
                 watch(row)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         way_out = f"make room and go on: equipoise resume {run_dir}" if run_dir.exists() else "make room"
-        raise UsageError(f"the disk is full, at iteration {progress.iteration}; {way_out}") from None
+        raise UsageError(f"the disk is full, at iteration {state.iteration}; {way_out}") from None
     finally:
         if log is not None:
             log.close()
@@ -96,13 +96,13 @@ def _open(config: Config, problem: Problem, run_dir: Path, iteration: int) -> Me
     return MetricsLog(run_dir, iteration)
 
 
-def iterate(config: Config, simulator: Simulator, algorithm: Algorithm, progress: Progress) -> tuple[Progress, Row]:
+def iterate(config: Config, simulator: Simulator, algorithm: Algorithm, state: RunState) -> tuple[RunState, Row]:
     """Do one iteration: roll the policy out, update it, and describe what happened."""
     started = time.perf_counter()
     limits = config.resolve_limits(simulator.problem)
-    learner, done = progress.learner, progress.iteration
+    learner, done = state.learner, state.iteration
     actor = Actor(learner.policy, learner.observations)
-    steps = config.steps_per_iteration // config.slots
+    steps = config.steps_per_iteration // config.num_envs
     rollout = collect(simulator, actor, steps, key=(config.seed, done))
     before_update = time.perf_counter()
     learner, report = algorithm.update(
@@ -116,16 +116,14 @@ def iterate(config: Config, simulator: Simulator, algorithm: Algorithm, progress
 
     seen = rollout.batch.estimate
     excess = np.maximum(seen.cost - limits, 0.0)
-    violation = progress.violation + excess / np.where(np.asarray(limits) > 0, limits, 1.0)
+    violation = state.violation + excess / np.where(np.asarray(limits) > 0, limits, 1.0)
     row = {
         "iteration": done + 1,
         "steps": (done + 1) * config.steps_per_iteration,
-        **measure(
-            rollout, report, simulator.problem.cost_names, limits, progress.last_estimate, violation / (done + 1)
-        ),
+        **measure(rollout, report, simulator.problem.cost_names, limits, state.last_estimate, violation / (done + 1)),
         "steps_per_second": config.steps_per_iteration / (finished - started),
         "time/physics": rollout.physics_seconds,
         "time/policy": rollout.policy_seconds,
         "time/update": finished - before_update,
     }
-    return Progress(learner, done + 1, violation, np.array([seen.reward, *seen.cost])), row
+    return RunState(learner, done + 1, violation, np.array([seen.reward, *seen.cost])), row

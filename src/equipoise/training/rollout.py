@@ -1,4 +1,4 @@
-"""Rollout: N slots × T steps of whole episodes, every iteration from resets (see ARCHITECTURE.md)."""
+"""Rollout: N environments × T steps of whole episodes, every iteration from resets (see ARCHITECTURE.md)."""
 
 from __future__ import annotations
 
@@ -46,26 +46,26 @@ class Episodes(NamedTuple):
 
 
 def collect(simulator: Simulator, actor: Actor, steps: int, key: tuple[int, ...], stochastic: bool = True) -> Rollout:
-    """Run `actor` for `steps` steps in every slot of `simulator`, all noise drawn under `key`.
+    """Run `actor` for `steps` steps in every environment of `simulator`, all noise drawn under `key`.
 
-    Every slot starts from a reset. A slot whose episode ends, by termination, by the horizon or by divergence, is
-    reset at once; what is still running at the end is cut there.
+    Every environment starts from a reset. One whose episode ends, by termination, by the horizon or by divergence,
+    is reset at once; what is still running at the end is cut there.
     """
     started, physics_seconds = time.perf_counter(), 0.0
-    problem, slots = simulator.problem, simulator.slots
-    randoms = [random_for("reset", *key, slot) for slot in range(slots)]
+    problem, num_envs = simulator.problem, simulator.num_envs
+    randoms = [random_for("reset", *key, env) for env in range(num_envs)]
     deviation = actor.std if stochastic else np.zeros_like(actor.std)
-    noise = random_for("action", *key).standard_normal((steps, slots, problem.action_size), np.float32) * deviation
+    noise = random_for("action", *key).standard_normal((steps, num_envs, problem.action_size), np.float32) * deviation
 
     def empty(*shape: int, dtype: type = np.float32) -> np.ndarray:
-        return np.zeros((steps, slots, *shape), dtype)
+        return np.zeros((steps, num_envs, *shape), dtype)
 
     seen, following = empty(problem.observation_size), empty(problem.observation_size)
     actions, rewards, costs = empty(problem.action_size), empty(), empty(len(problem.cost_names))
     terminated, done, diverged = empty(dtype=bool), empty(dtype=bool), empty(dtype=bool)
 
-    observation = simulator.reset(range(slots), randoms)
-    age = np.zeros(slots, int)
+    observation = simulator.reset(range(num_envs), randoms)
+    age = np.zeros(num_envs, int)
     for t in range(steps):
         action = actor(observation) + noise[t]
         before = time.perf_counter()
@@ -84,7 +84,7 @@ def collect(simulator: Simulator, actor: Actor, steps: int, key: tuple[int, ...]
             if t < steps - 1:
                 ended = np.flatnonzero(over)
                 observation = observation.copy()
-                observation[ended] = simulator.reset(ended.tolist(), [randoms[slot] for slot in ended])
+                observation[ended] = simulator.reset(ended.tolist(), [randoms[env] for env in ended])
                 age[ended] = 0
     done[-1] = True
     episodes = whole_episodes(rewards, costs, done, diverged, problem.horizon)
@@ -94,7 +94,7 @@ def collect(simulator: Simulator, actor: Actor, steps: int, key: tuple[int, ...]
 
 
 def _blank_diverged(step: Transition, observation: Float[np.ndarray, "N obs"]) -> Transition:
-    """Blank the rows of diverged slots: they hold no meaning, and numbers that may not fit a float32."""
+    """Blank the rows of diverged environments: they hold no meaning, and numbers that may not fit a float32."""
     gone = step.diverged
     return step._replace(
         observation=np.where(gone[:, None], observation, step.observation),
@@ -118,14 +118,14 @@ def whole_episodes(
     """
     steps = len(rewards)
     spans = []
-    for slot in range(rewards.shape[1]):
+    for env in range(rewards.shape[1]):
         start = 0
-        for end in np.flatnonzero(done[:, slot]).tolist():
-            if start + horizon <= steps and not diverged[end, slot]:
-                spans.append((slot, start, end + 1))
+        for end in np.flatnonzero(done[:, env]).tolist():
+            if start + horizon <= steps and not diverged[end, env]:
+                spans.append((env, start, end + 1))
             start = end + 1
-    returns = np.array([rewards[a:b, slot].sum(dtype=np.float64) for slot, a, b in spans])
-    sums = np.array([costs[a:b, slot].sum(0, dtype=np.float64) for slot, a, b in spans])
+    returns = np.array([rewards[a:b, env].sum(dtype=np.float64) for env, a, b in spans])
+    sums = np.array([costs[a:b, env].sum(0, dtype=np.float64) for env, a, b in spans])
     sums = sums.reshape(len(spans), costs.shape[2])  # also where no episode is left
     lengths = np.array([b - a for _, a, b in spans], int)
     return Episodes(returns, sums, estimate(returns, sums, lengths))

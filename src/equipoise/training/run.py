@@ -14,7 +14,7 @@ from equipoise.algorithms import make_algorithm
 from equipoise.errors import UsageError
 from equipoise.policy import Actor
 from equipoise.problem import Problem
-from equipoise.training.checkpoint import Progress, load_checkpoint
+from equipoise.training.checkpoint import RunState, load_checkpoint
 from equipoise.training.config import Config
 from equipoise.training.metrics import Row, read_metrics
 
@@ -39,7 +39,7 @@ class Run:
     """The problem it was trained on."""
     metrics: list[Row]
     """One row an iteration."""
-    progress: Progress
+    state: RunState
     """The newest checkpoint."""
 
     @classmethod
@@ -47,13 +47,13 @@ class Run:
         """Open the run in `path`; `UsageError` if it is none, or what is there cannot be read."""
         path = Path(path)
         config, problem = read_config(path)
-        progress = load_checkpoint(path, first_progress(config, problem))
-        return cls(path, config, problem, read_metrics(path / "metrics.csv"), progress)
+        state = load_checkpoint(path, first_state(config, problem))
+        return cls(path, config, problem, read_metrics(path / "metrics.csv"), state)
 
     @functools.cached_property
     def policy(self) -> Actor:
         """The newest policy: `run.policy(observation)` is its mean action, `run.policy.sample` draws an action."""
-        return Actor(self.progress.learner.policy, self.progress.learner.observations)
+        return Actor(self.state.learner.policy, self.state.learner.observations)
 
     @property
     def limits(self) -> tuple[float, ...]:
@@ -69,9 +69,9 @@ def use_compilation_cache() -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
-def first_progress(config: Config, problem: Problem) -> Progress:
+def first_state(config: Config, problem: Problem) -> RunState:
     """Return what a run starts from: decided by its configuration alone."""
     use_compilation_cache()  # before the first thing that JAX compiles
     constraints = len(problem.cost_names)
     learner = make_algorithm(config.algorithm).init(problem, jax.random.key(config.seed))
-    return Progress(learner, 0, np.zeros(constraints), np.full(1 + constraints, np.nan))
+    return RunState(learner, 0, np.zeros(constraints), np.full(1 + constraints, np.nan))

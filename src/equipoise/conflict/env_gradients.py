@@ -1,7 +1,8 @@
-"""The gradients of every slot of a rollout apart: what all questions about their noise are answered from.
+"""The gradients of every environment of a rollout apart: what all questions about their noise are answered from.
 
-An iteration's gradient is the mean over its slots, which are independent of each other. So the slots' own gradients
-say how far the mean can be trusted, and any half or resample of the episodes is another mean of the same vectors.
+An iteration's gradient is the mean over its environments, which are independent of each other. So the gradient
+of each says how far the mean can be trusted, and any half or resample of the episodes is another mean
+of the same vectors.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ STATES = 5000
 """States, about, that the Fisher matrix is averaged over: neighbours in time say almost the same."""
 
 BLOCKS = 5
-"""Steps of block Lanczos. A block holds a vector for every slot and objective, so that a few steps go far."""
+"""Steps of block Lanczos. A block holds a vector for every environment and objective, so that a few steps go far."""
 
 
 class Seen(NamedTuple):
@@ -43,13 +44,13 @@ class Seen(NamedTuple):
     """Ĵ, of the same episodes."""
 
 
-class SlotGradients(NamedTuple):
-    """hₛᵢ and (F + λI)⁻¹hₛᵢ of N slots and m objectives, up is better; means over slots are the batch's gradients."""
+class EnvGradients(NamedTuple):
+    """hₛᵢ and (F + λI)⁻¹hₛᵢ of N environments and m objectives, up is better; the batch's gradients are their means."""
 
     gradients: Float[np.ndarray, "N m d"]
     """hₛᵢ."""
     directions: Float[np.ndarray, "N m d"]
-    """(F + λI)⁻¹hₛᵢ, F the Fisher matrix of all slots."""
+    """(F + λI)⁻¹hₛᵢ, F the Fisher matrix of all environments."""
 
 
 def see(state: LearnerState, batch: Batch, learner: Learner) -> Seen:
@@ -61,24 +62,24 @@ def see(state: LearnerState, batch: Batch, learner: Learner) -> Seen:
     return Seen(state, samples, occurs * unit, batch.estimate)
 
 
-def slot_gradients(seen: Seen, damping: float) -> SlotGradients:
-    """Return every slot's gradients, and their natural counterparts in one Krylov space of all of them."""
+def env_gradients(seen: Seen, damping: float) -> EnvGradients:
+    """Return every environment's gradients, and their natural counterparts in one Krylov space of all of them."""
     policy, samples = seen.state.policy, seen.samples
-    sums = np.asarray(_sums_by_slot(policy, samples), float)
-    # A slot counts by its steps, of which all have the same number, but for one in which a simulation diverged.
-    slots, objectives, parameters = sums.shape
-    gradients = sums * (slots / np.asarray(samples.valid).sum())
+    sums = np.asarray(_sums_by_env(policy, samples), float)
+    # An environment counts by its steps, of which all have the same number, but for one in which a simulation diverged.
+    envs, objectives, parameters = sums.shape
+    gradients = sums * (envs / np.asarray(samples.valid).sum())
     every = max(1, samples.valid.size // STATES)
-    rows = gradients.reshape(slots * objectives, parameters)
+    rows = gradients.reshape(envs * objectives, parameters)
     directions = solve_together(lambda rows: _fisher_rows(policy, samples, every, rows), rows, damping)
-    return SlotGradients(gradients, directions.reshape(gradients.shape))
+    return EnvGradients(gradients, directions.reshape(gradients.shape))
 
 
 @jax.jit
-def _sums_by_slot(policy: GaussianPolicy, samples: Samples) -> Float[Array, "N m d"]:
+def _sums_by_env(policy: GaussianPolicy, samples: Samples) -> Float[Array, "N m d"]:
     start, rebuild = ravel_pytree(policy)
     apart = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1)[:, :, None], samples)
-    return jax.lax.map(lambda slot: _gradient_sums(rebuild, start, slot), apart)
+    return jax.lax.map(lambda env: _gradient_sums(rebuild, start, env), apart)
 
 
 @partial(jax.jit, static_argnames="every")
