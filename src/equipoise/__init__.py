@@ -13,7 +13,21 @@ from equipoise.environments.gymnasium_env import register as _register
 from equipoise.errors import UsageError
 
 if TYPE_CHECKING:
-    from equipoise.algorithms import ALGORITHMS, CRPO, PCRPO, TRPO, Balance, CriticFit, Learner, Slack, TrustRegion
+    from equipoise.algorithms import (
+        ALGORITHMS,
+        CRPO,
+        PCRPO,
+        Algorithm,
+        Balance,
+        CriticFit,
+        Learner,
+        Plain,
+        Proximal,
+        Rule,
+        Slack,
+        TrustRegion,
+        Unconstrained,
+    )
     from equipoise.api import resume, train
     from equipoise.conflict.report import analyse_conflict
     from equipoise.films.film import film
@@ -25,7 +39,21 @@ if TYPE_CHECKING:
 
 _HOME = {
     **dict.fromkeys(
-        ("ALGORITHMS", "CRPO", "PCRPO", "TRPO", "Balance", "CriticFit", "Learner", "Slack", "TrustRegion"),
+        (
+            "ALGORITHMS",
+            "CRPO",
+            "PCRPO",
+            "Algorithm",
+            "Balance",
+            "CriticFit",
+            "Learner",
+            "Plain",
+            "Proximal",
+            "Rule",
+            "Slack",
+            "TrustRegion",
+            "Unconstrained",
+        ),
         "equipoise.algorithms",
     ),
     **dict.fromkeys(("resume", "train"), "equipoise.api"),
@@ -54,13 +82,17 @@ __all__ = [
     "CRPO",
     "PCRPO",
     "TASKS",
-    "TRPO",
+    "Algorithm",
     "Balance",
     "CriticFit",
     "Learner",
+    "Plain",
+    "Proximal",
+    "Rule",
     "Run",
     "Slack",
     "TrustRegion",
+    "Unconstrained",
     "UsageError",
     "analyse_conflict",
     "draw",

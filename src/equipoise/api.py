@@ -6,7 +6,9 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from equipoise.algorithms import Handler, find_algorithm
+from equipoise.algorithms.algorithm import Algorithm
+from equipoise.algorithms.registry import ALGORITHMS, find_algorithm
+from equipoise.algorithms.rule import Rule
 from equipoise.errors import UsageError, unknown
 from equipoise.training import loop
 from equipoise.training.config import Config, Environment
@@ -15,7 +17,7 @@ from equipoise.training.run import Run
 
 
 def train(
-    algorithm: str | Handler,
+    algorithm: str | Algorithm | Rule,
     task: Environment,
     *,
     run_dir: str | Path | None = None,
@@ -26,7 +28,8 @@ def train(
     """Train `algorithm` on `task` and return the finished run.
 
     Args:
-        algorithm: a name (`equipoise algorithms`), or its settings, as in `equipoise.PCRPO(metric="natural")`.
+        algorithm: a name (`equipoise algorithms`), a rule, as in `equipoise.PCRPO(metric="natural")`, which moves by a
+            trust region, or an `equipoise.Algorithm` put together from rule, step, lens and learner.
         task: a task of the library, the id of a Gymnasium environment whose info has a cost, or a callable that
             makes one.
         run_dir: the new folder of the run; by default `runs/TASK-ALGORITHM-seedSEED`.
@@ -37,29 +40,55 @@ def train(
     Raises:
         UsageError: anything that is not allowed, before anything is written.
     """
-    known = {field.name for field in dataclasses.fields(Config)} - {"task", "algorithm"}
+    known = {field.name for field in dataclasses.fields(Config)} - {"task", "algorithm", "algorithm_name"}
     for name in options:
         if name not in known:
             raise unknown("option", name, known)
     if not callable(task) and not isinstance(task, str):
         raise UsageError(f"task is {task!r}; allowed: a name, or a callable that makes an environment")
-    handler = find_algorithm(algorithm)() if isinstance(algorithm, str) else algorithm
+    chosen = algorithm_of(algorithm)
     name = task if isinstance(task, str) else getattr(task, "__qualname__", type(task).__qualname__)
-    config = Config(task=name, algorithm=handler, **options)
+    config = Config(task=name, algorithm=chosen, algorithm_name=name_of(algorithm), **options)
     folder = Path(run_dir) if run_dir is not None else default_run_dir(config)
     environment = None if isinstance(task, str) else task
     return loop.train(config, folder, environment=environment, threads=threads, watch=watch)
+
+
+def algorithm_of(algorithm: str | Algorithm | Rule) -> Algorithm:
+    """Return the algorithm of a name, a rule on the default trust region, or the algorithm itself."""
+    if isinstance(algorithm, str):
+        return find_algorithm(algorithm).algorithm
+    if isinstance(algorithm, Rule):
+        return Algorithm(algorithm)
+    if not isinstance(algorithm, Algorithm):
+        raise UsageError(f"algorithm is {algorithm!r}; allowed: a name, a Rule or an Algorithm")
+    return algorithm
+
+
+def name_of(algorithm: str | Algorithm | Rule) -> str:
+    """Return the name of an algorithm: that of the library's own of the same parts, or else that of its rule."""
+    if isinstance(algorithm, str):
+        return algorithm
+    parts = _kinds(algorithm_of(algorithm))
+    named = (name for name, entry in ALGORITHMS.items() if _kinds(entry.algorithm) == parts)
+    return next(named, parts[0].__name__.lower())
+
+
+def _kinds(algorithm: Algorithm) -> tuple[type, type, type]:
+    return type(algorithm.rule), type(algorithm.step), type(algorithm.lens)
 
 
 def resume(
     run_dir: str | Path,
     *,
     environment: Environment | None = None,
+    algorithm: Algorithm | Rule | None = None,
     threads: int = 0,
     watch: Watcher | None = None,
 ) -> Run:
     """Continue the run in `run_dir` bit for bit from its newest checkpoint; see `loop.resume`."""
-    return loop.resume(Path(run_dir), environment=environment, threads=threads, watch=watch)
+    own = None if algorithm is None else algorithm_of(algorithm)
+    return loop.resume(Path(run_dir), environment=environment, algorithm=own, threads=threads, watch=watch)
 
 
 def default_run_dir(config: Config) -> Path:

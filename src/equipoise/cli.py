@@ -14,6 +14,7 @@ from rich.table import Table
 from equipoise.errors import UsageError, unknown
 
 if TYPE_CHECKING:
+    from equipoise.algorithms.algorithm import Algorithm
     from equipoise.films.play import Episode
     from equipoise.training.evaluate import Interval
     from equipoise.training.run import Run
@@ -82,15 +83,18 @@ def _train(arguments: list[str]) -> None:
         return
     from equipoise.algorithms import find_algorithm
     from equipoise.api import default_run_dir
-    from equipoise.gradients import load
     from equipoise.training import loop
     from equipoise.training.config import Config
     from equipoise.training.display import Display
 
     name, *rest = arguments
-    kind = find_algorithm(name)
+    algorithm = find_algorithm(name).algorithm
 
-    def train(config: Config, run_dir: Path | None = None, threads: int = 0) -> None:
+    default = Config(task=tyro.MISSING, algorithm=algorithm, algorithm_name=name)
+
+    def train(
+        config: Annotated[Config, tyro.conf.arg(name="")] = default, run_dir: Path | None = None, threads: int = 0
+    ) -> None:
         """Train an algorithm on a task.
 
         Args:
@@ -98,14 +102,21 @@ def _train(arguments: list[str]) -> None:
             run_dir: New folder for the run; by default runs/TASK-ALGORITHM-seedSEED.
             threads: Physics threads, 0 for all cores. Results do not depend on it.
         """
-        load(config.algorithm.balance.aggregator)
+        load_aggregator(config.algorithm)
         with Display(f"{name} on {config.task}", config.iterations) as display:
             run = loop.train(config, run_dir or default_run_dir(config), threads=threads, watch=display.show)
         _finish(run)
 
-    # Only now is it known which settings the algorithm has.
-    train.__annotations__["config"] = Annotated[Config[kind], tyro.conf.arg(name="")]  # type: ignore[valid-type]
     tyro.cli(train, args=rest, prog=f"equipoise train {name}")
+
+
+def load_aggregator(algorithm: Algorithm) -> None:
+    """Import the module of an aggregator MODULE:NAME that the command line asks for."""
+    from equipoise.gradients import load
+
+    balance = getattr(algorithm.rule, "balance", None)
+    if balance is not None:
+        load(balance.aggregator)
 
 
 def resume(
@@ -300,11 +311,14 @@ def theory(out: Path = Path("theory"), full: bool = False, problems: int = 100, 
 
 def algorithms() -> None:
     """List the algorithms."""
-    from equipoise.algorithms import ALGORITHMS
+    from equipoise.algorithms import FAMILIES
 
-    table = Table("algorithm", "what it does")
-    for name, kind in ALGORITHMS.items():
-        table.add_row(name, (kind.__doc__ or "").splitlines()[0])
+    table = Table("algorithm", "what it does", "paper")
+    for family, entries in FAMILIES.items():
+        table.add_section()
+        for name, entry in entries.items():
+            said = (type(entry.algorithm.rule).__doc__ or "").splitlines()[0]
+            table.add_row(name, said, f"{entry.paper} ({entry.year})")
     Console().print(table)
 
 
@@ -334,7 +348,8 @@ def _finish(run: Run) -> None:
     environment = f" --environment {run.config.task}" if ":" in run.config.task else ""
     print(f"evaluate  equipoise evaluate {run.path}{environment}")
     print(f"film      equipoise render {run.path}{environment}")
-    own = run.config.algorithm.balance.aggregator
+    balance = getattr(run.config.algorithm.rule, "balance", None)
+    own = "" if balance is None else balance.aggregator
     aggregator = f" --aggregator {own}" if ":" in own else ""
     print(f"resume    equipoise resume {run.path}{environment}{aggregator}")
 

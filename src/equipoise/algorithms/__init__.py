@@ -1,43 +1,41 @@
-"""Algorithms: one file each, an (init, update) pair composed from a policy step and a constraint handler."""
+"""Algorithms: step × rule × lens, a pure (init, update) pair, and the registry of their names."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-
-from equipoise.algorithms.algorithm import Algorithm, Handler, LearnerState, Report, make_algorithm
-from equipoise.algorithms.crpo import CRPO
-from equipoise.algorithms.pcrpo import PCRPO
-from equipoise.algorithms.settings import Balance, CriticFit, Learner, TrustRegion
-from equipoise.algorithms.slack import Slack
-from equipoise.algorithms.trpo import TRPO
-from equipoise.errors import unknown
-
-ALGORITHMS: dict[str, type[Handler]] = {"trpo": TRPO, "crpo": CRPO, "pcrpo": PCRPO}
-"""Every algorithm of the library by name. The tests run over this registry, so nothing in it can opt out."""
-
-
-def find_algorithm(name: str) -> Callable[..., Handler]:
-    """Return the settings class of the algorithm `name`; `UsageError` naming the nearest if there is none."""
-    try:
-        return ALGORITHMS[name]
-    except KeyError:
-        raise unknown("algorithm", name, ALGORITHMS) from None
-
+from equipoise.algorithms.algorithm import Algorithm, LearnerState, Report, Step
+from equipoise.algorithms.entry import Entry
+from equipoise.algorithms.learner import CriticFit, Learner
+from equipoise.algorithms.lenses import Lens, Plain
+from equipoise.algorithms.registry import ALGORITHMS, FAMILIES, find_algorithm
+from equipoise.algorithms.rule import MODES, Plan, Rule, Seen, single
+from equipoise.algorithms.rules.balance import Balance
+from equipoise.algorithms.rules.crpo import CRPO
+from equipoise.algorithms.rules.pcrpo import PCRPO
+from equipoise.algorithms.rules.slack import Slack
+from equipoise.algorithms.rules.unconstrained import Unconstrained
+from equipoise.algorithms.steps import Proximal, TrustRegion
 
 __all__ = [
     "ALGORITHMS",
     "CRPO",
+    "FAMILIES",
+    "MODES",
     "PCRPO",
-    "TRPO",
     "Algorithm",
     "Balance",
     "CriticFit",
-    "Handler",
+    "Entry",
     "Learner",
     "LearnerState",
+    "Lens",
+    "Plain",
+    "Plan",
+    "Proximal",
     "Report",
+    "Rule",
+    "Seen",
     "Slack",
+    "Step",
     "TrustRegion",
+    "Unconstrained",
     "find_algorithm",
-    "make_algorithm",
+    "single",
 ]

@@ -1,28 +1,54 @@
-"""What an algorithm is: an (init, update) pair, as Optax's gradient transformations are.
+"""What an algorithm is: step + rule + lens + learner, and the pure (init, update) pair that they make.
 
-Every algorithm here is a policy step (trust region) and a constraint handler put together; the handler is all that
-an algorithm's own file holds.
+The step says how the policy moves, the rule what an update is for, the lens how the learner sees the task, and the
+learner holds what all share. `update` is a pure function that `jax.jit` and `jax.vmap` take; it is put together from
+`prepare`, `improve` and `fit`, of which the last two need nothing of each other, so that training runs them at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple, Protocol, runtime_checkable
+from dataclasses import field
+from typing import Annotated, Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
-import jax.numpy as jnp
+import tyro
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from equipoise.algorithms.critics import Critics, create_critics, fit, values
-from equipoise.algorithms.settings import Balance, Learner
-from equipoise.algorithms.trust_region import Samples, StepReport, Wish, improve
-from equipoise.gradients.aggregators import find
-from equipoise.gradients.metric import Metric
-from equipoise.numerics.advantages import generalised_advantages
-from equipoise.numerics.normaliser import Moments, merge, no_moments, normalise
+from equipoise.algorithms import critics as critics_
+from equipoise.algorithms.critics import Critics, create_critics
+from equipoise.algorithms.learner import Learner
+from equipoise.algorithms.lenses.lens import Plain
+from equipoise.algorithms.prepare import Prepared, Samples, prepare
+from equipoise.algorithms.rule import Plan, Rule, Seen
+from equipoise.algorithms.steps.report import Improved, StepReport
+from equipoise.algorithms.steps.trust_region import TrustRegion
+from equipoise.numerics.normaliser import Moments, no_moments
 from equipoise.policy import GaussianPolicy
 from equipoise.problem import Batch, Estimate, Problem
+from equipoise.settings import settings
+
+
+@runtime_checkable
+class Step(Protocol):
+    """How the policy moves; a JAX pytree of its settings."""
+
+    def check(self) -> None:
+        """Raise `UsageError` naming the first setting that is not allowed."""
+
+    def init(self, policy: GaussianPolicy) -> Any:
+        """Return the step's memory before the first update: an optimiser's moments, say."""
+
+    def improve(
+        self,
+        policy: GaussianPolicy,
+        state: Any,
+        samples: Samples,
+        plan: Plan,
+        seen: Seen,
+        rule: Rule,
+        key: PRNGKeyArray,
+    ) -> Improved:
+        """Move the policy as the plan asks."""
 
 
 class LearnerState(NamedTuple):
@@ -34,176 +60,123 @@ class LearnerState(NamedTuple):
     """V_r and V_k."""
     observations: Moments
     """The observation normaliser; frozen within an iteration."""
+    step: Any
+    """The step's memory."""
+    rule: Any
+    """The rule's memory."""
+    lens: Any
+    """The lens's memory."""
 
 
 class Report(NamedTuple):
-    """What an update saw and did, in the reward's and costs' own units where it has any."""
+    """What an update saw and did, in the reward's and costs' own units."""
 
     step: StepReport
-    """The policy step; its gains are per episode: the predicted change of Ĵ_r, and the predicted decrease of Ĵ_k."""
-    multiplier: Float[Array, " K"]
-    """Estimate of each constraint's multiplier, −⟨g_r, g_k⟩/⟨g_k, g_k⟩ in the Fisher metric."""
+    """The policy step."""
     log_std: Float[Array, ""]
-    """Mean of the new policy's log standard deviations, in units of the actions' ranges."""
+    """Mean of the new policy's log standard deviations, in units of half an action's range."""
     explained: Float[Array, " m"]
     """Share of the variance of their targets that the critics explained before they were fitted."""
+    rule: dict[str, Array]
+    """What the rule logs of its memory."""
 
 
-@runtime_checkable
-class Handler(Protocol):
-    """A constraint handler, all that tells one algorithm from another; a JAX pytree of its settings."""
+class Moved(NamedTuple):
+    """Everything of the next state except the critics."""
 
-    @property
-    def learner(self) -> Learner:
-        """What all algorithms share."""
+    policy: GaussianPolicy
+    step: Any
+    rule: Any
+    lens: Any
+    report: Report
 
-    @property
-    def metric(self) -> Metric:
-        """The geometry in which gradients are combined."""
 
-    @property
-    def balance(self) -> Balance:
-        """What combines the reward's gradient with constraints'."""
+@settings
+class Algorithm:
+    """An algorithm, a pure (init, update) pair made of its settings."""
 
-    def wish(self, estimate: Estimate, limits: Float[Array, " K"], progress: Float[Array, ""]) -> Wish:
-        """Decide what this update is for. `progress` is the share of training already done, in [0, 1]."""
+    rule: Annotated[Any, tyro.conf.arg(name="")]
+    """What an update is for."""
+    step: Any = TrustRegion()
+    """How the policy moves."""
+    lens: Any = Plain()
+    """How the learner sees the task."""
+    learner: Annotated[Learner, tyro.conf.arg(name="")] = field(default=Learner())
+    """Networks, discounts, advantages and critics."""
 
     def check(self) -> None:
         """Raise `UsageError` naming the first setting that is not allowed."""
+        for part in (self.rule, self.step, self.lens, self.learner):
+            part.check()
 
-
-class Algorithm(NamedTuple):
-    """A pure (init, update) pair."""
-
-    init: Callable[[Problem, PRNGKeyArray], LearnerState]
-    """Draw the first state for a problem."""
-    update: Callable[
-        [LearnerState, Batch, Float[Array, " K"], Float[Array, ""], PRNGKeyArray], tuple[LearnerState, Report]
-    ]
-    """(state, batch, limits, progress, key) ↦ the next state and what happened."""
-
-
-def make_algorithm(handler: Handler) -> Algorithm:
-    """Put `handler` together with the trust-region step and the critics."""
-
-    def init(problem: Problem, key: PRNGKeyArray) -> LearnerState:
-        learner = handler.learner
+    def init(self, problem: Problem, limits: Float[Array, " K"], key: PRNGKeyArray) -> LearnerState:
+        """Draw the first state for `problem`, as the policy sees it."""
+        learner, constraints = self.learner, len(problem.cost_names)
         policy_key, critic_key = jax.random.split(key)
+        policy = GaussianPolicy.create(
+            policy_key,
+            problem.observation_size,
+            problem.action_size,
+            learner.hidden,
+            learner.log_std,
+            learner.log_std_floor,
+            problem.action_middle,
+            problem.action_unit,
+        )
         return LearnerState(
-            policy=GaussianPolicy.create(
-                policy_key,
-                problem.observation_size,
-                problem.action_size,
-                learner.hidden,
-                learner.log_std,
-                learner.log_std_floor,
-                problem.action_middle,
-                problem.action_unit,
-            ),
-            critics=create_critics(critic_key, problem.observation_size, 1 + len(problem.cost_names), learner.hidden),
+            policy=policy,
+            critics=create_critics(critic_key, problem.observation_size, 1 + constraints, learner.hidden),
             observations=no_moments(problem.observation_size),
+            step=self.step.init(policy),
+            rule=self.rule.init(constraints),
+            lens=self.lens.init(limits),
         )
 
     def update(
+        self,
         state: LearnerState,
         batch: Batch,
         limits: Float[Array, " K"],
-        progress: Float[Array, ""],
+        fraction: Float[Array, ""],
         key: PRNGKeyArray,
     ) -> tuple[LearnerState, Report]:
-        lesson = _prepare(handler.learner, state, batch)
-        # The policy step and the critics' fit need nothing of each other, and neither keeps two cores busy alone.
-        with ThreadPoolExecutor(1) as pool:
-            fitting = pool.submit(lambda: jax.block_until_ready(_fit(handler.learner, state.critics, lesson, key)))
-            policy, report = jax.block_until_ready(
-                _improve(handler, state.policy, lesson, batch.estimate, limits, progress)
-            )
-            critics = fitting.result()
-        return LearnerState(policy, critics, lesson.observations), report
+        """Learn from a rollout: return the next state and what happened. `fraction` is the share of training done."""
+        prepared = self.prepare(state, batch, limits)
+        moved = self.improve(state, prepared, batch.estimate, limits, fraction, key)
+        return join(moved, self.fit(state.critics, prepared, key), prepared)
 
-    return Algorithm(init, update)
+    def prepare(self, state: LearnerState, batch: Batch, limits: Float[Array, " K"]) -> Prepared:
+        """Set out what the update is computed from, seen through the lens."""
+        seen = self.lens.reshape(batch, self.lens.budget(state.lens, limits))
+        return prepare(self.learner, state.critics, state.observations, seen)
 
+    def improve(
+        self,
+        state: LearnerState,
+        prepared: Prepared,
+        estimate: Estimate,
+        limits: Float[Array, " K"],
+        fraction: Float[Array, ""],
+        key: PRNGKeyArray,
+    ) -> Moved:
+        """Take the policy step that the rule plans."""
+        seen = Seen(estimate, limits, fraction, estimate.length * prepared.scale)
+        memory, plan = self.rule.plan(state.rule, seen)
+        policy, step, report = self.step.improve(
+            state.policy, state.step, prepared.samples, plan, seen, self.rule, jax.random.fold_in(key, 1)
+        )
+        memory = self.rule.after(memory, report.cos, report.mode)
+        lens = self.lens.after(state.lens, estimate.cost, limits)
+        own = self.rule.columns(memory)
+        return Moved(policy, step, memory, lens, Report(report, policy.log_std.mean(), prepared.explained, own))
 
-class _Lesson(NamedTuple):
-    """What an iteration teaches, before anyone learns it."""
-
-    samples: Samples
-    targets: Float[Array, "n m"]
-    scale: Float[Array, " m"]
-    explained: Float[Array, " m"]
-    observations: Moments
-
-
-@jax.jit
-def _prepare(learner: Learner, state: LearnerState, batch: Batch) -> _Lesson:
-    """Normalise observations, estimate advantages of every objective, and set the critics' targets."""
-    steps, num_envs = batch.reward.shape
-    observation = normalise(batch.observation, state.observations)
-    following = normalise(batch.next_observation, state.observations)
-
-    def value(x: Float[Array, "T N obs"]) -> Float[Array, "T N m"]:
-        return values(state.critics, x.reshape(steps * num_envs, -1)).reshape(steps, num_envs, -1)
-
-    payoff = jnp.concatenate([batch.reward[..., None], batch.cost], axis=-1)
-    first = jnp.arange(payoff.shape[-1]) == 0
-    before = value(observation)
-    # A step in which the simulation diverged is no step: the one before it is where that episode was cut.
-    cut = batch.done.at[:-1].max(~batch.valid[1:])
-    advantage = generalised_advantages(
-        payoff,
-        before,
-        value(following),
-        batch.terminated[..., None],
-        cut[..., None],
-        jnp.where(first, learner.discount, learner.cost_discount),
-        jnp.where(first, learner.gae_lambda, learner.cost_gae_lambda),
-    )
-    weight = batch.valid[..., None] / batch.valid.sum()
-
-    def variance(x: Float[Array, "T N m"]) -> Float[Array, " m"]:
-        return (weight * (x - (weight * x).sum((0, 1))) ** 2).sum((0, 1))
-
-    scale = jnp.sqrt(variance(advantage))
-    unit = (advantage - (weight * advantage).sum((0, 1))) / jnp.where(scale > 1e-12, scale, jnp.inf)
-    target = before + advantage
-    spread = variance(target)
-    return _Lesson(
-        samples=Samples(observation, batch.action, jnp.where(first, unit, -unit) * batch.valid[..., None], batch.valid),
-        targets=target.reshape(steps * num_envs, -1),
-        scale=scale,
-        explained=1 - variance(advantage) / jnp.where(spread > 0, spread, 1.0),
-        observations=merge(
-            state.observations, batch.observation.reshape(steps * num_envs, -1), batch.valid.reshape(-1)
-        ),
-    )
+    def fit(self, critics: Critics, prepared: Prepared, key: PRNGKeyArray) -> Critics:
+        """Fit the critics."""
+        flat = prepared.samples.flat()
+        return critics_.fit(critics, flat.observation, prepared.targets, flat.valid, self.learner.critic, key)
 
 
-@jax.jit
-def _fit(learner: Learner, critics: Critics, lesson: _Lesson, key: PRNGKeyArray) -> Critics:
-    observation = lesson.samples.observation
-    flat = observation.reshape(-1, observation.shape[-1])
-    return fit(critics, flat, lesson.targets, lesson.samples.valid.reshape(-1), learner.critic, key)
-
-
-@jax.jit
-def _improve(
-    handler: Handler,
-    policy: GaussianPolicy,
-    lesson: _Lesson,
-    estimate: Estimate,
-    limits: Float[Array, " K"],
-    progress: Float[Array, ""],
-) -> tuple[GaussianPolicy, Report]:
-    """Take the policy step that the handler wishes for, and translate its report into the problem's units."""
-    wish = handler.wish(estimate, limits, progress)
-    aggregator = find(handler.balance.aggregator)
-    policy, step = improve(policy, lesson.samples, wish, handler.learner.trust_region, handler.metric, aggregator)
-    scale = lesson.scale
-    per_episode = estimate.length * scale
-    costs = jnp.where(scale[1:] > 0, scale[1:], 1.0)
-    return policy, Report(
-        step=step._replace(gain=per_episode * step.gain, gain_heldout=per_episode * step.gain_heldout),
-        multiplier=step.ratio * scale[0] / costs,
-        log_std=policy.log_std.mean(),
-        explained=lesson.explained,
-    )
+def join(moved: Moved, critics: Critics, prepared: Prepared) -> tuple[LearnerState, Report]:
+    """Put the halves of an update together."""
+    state = LearnerState(moved.policy, critics, prepared.observations, moved.step, moved.rule, moved.lens)
+    return state, moved.report

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from equipoise.algorithms.settings import CriticFit
+from equipoise.algorithms.learner import CriticFit
 from equipoise.numerics.shuffle import permutation
 from equipoise.policy import TanhMLP
 
@@ -72,7 +72,10 @@ def fit(
 
     def loss(networks: TanhMLP, rows: Array) -> Float[Array, ""]:
         error = outputs(networks, observation[rows]) - goal[rows].T
-        return (weight[rows] * error**2).mean(-1).sum()
+        squares = (weight[rows] * error**2).mean(-1).sum()
+        if config.l2 == 0:
+            return squares
+        return squares + config.l2 * sum((leaf**2).sum() for leaf in jax.tree.leaves(networks))
 
     def descend(carry: tuple[TanhMLP, optax.OptState], rows: Array) -> tuple[tuple[TanhMLP, optax.OptState], None]:
         networks, state = carry

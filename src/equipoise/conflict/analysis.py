@@ -7,12 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 
-from equipoise.algorithms import CRPO, PCRPO
-from equipoise.algorithms.trust_region import MODES
-from equipoise.conflict.env_gradients import EnvGradients, Seen, env_gradients, see
+from equipoise.algorithms.rule import MODES, Seen
+from equipoise.algorithms.rules.crpo import CRPO
+from equipoise.algorithms.rules.pcrpo import PCRPO
+from equipoise.algorithms.steps.trust_region import TrustRegion
+from equipoise.conflict.env_gradients import EnvGradients, Observed, env_gradients, see
 from equipoise.conflict.heldout import HeldOut, held_out
 from equipoise.conflict.history import History, history
 from equipoise.conflict.landscape import Landscape, landscape, plane_of, steps_in
@@ -114,7 +115,7 @@ def analyse(
         for i in sorted(kept, key=lambda i: i != iteration):  # the chosen first, so that a mistake is told at once
             watch(f"checkpoint of iteration {i}, of {kept[-1]}")
             seen = _look(run, simulator, i, seed)
-            envs = env_gradients(seen, run.config.algorithm.learner.trust_region.damping)
+            envs = env_gradients(seen, trust_region_of(run).damping)
             along.append(_at(run, i, seen, envs, number, seed))
             if i == iteration:
                 _demand_an_angle(seen, cost, number, i)
@@ -133,7 +134,7 @@ def _key(run: Run, iteration: int, seed: int, purpose: int) -> tuple[int, ...]:
     return run.config.seed, iteration, seed, purpose
 
 
-def _look(run: Run, simulator: Simulator, iteration: int, seed: int) -> Seen:
+def _look(run: Run, simulator: Simulator, iteration: int, seed: int) -> Observed:
     """Roll out the policy of a checkpoint, and prepare the rollout as its update would."""
     state = load_checkpoint(run.path, first_state(run.config, run.problem), iteration).learner
     actor = Actor(state.policy, state.observations)
@@ -141,7 +142,7 @@ def _look(run: Run, simulator: Simulator, iteration: int, seed: int) -> Seen:
     return see(state, rollout.batch, run.config.algorithm.learner)
 
 
-def _at(run: Run, iteration: int, seen: Seen, envs: EnvGradients, cost: int, seed: int) -> AtCheckpoint:
+def _at(run: Run, iteration: int, seen: Observed, envs: EnvGradients, cost: int, seed: int) -> AtCheckpoint:
     # An environment of training holds as many episodes as fit into its steps; an environment here holds one.
     batch = run.config.steps_per_iteration // run.problem.horizon
     angles = {
@@ -152,7 +153,7 @@ def _at(run: Run, iteration: int, seen: Seen, envs: EnvGradients, cost: int, see
     return AtCheckpoint(iteration, seen.estimate, angles, float(multiplier))
 
 
-def _demand_an_angle(seen: Seen, cost: str, number: int, iteration: int) -> None:
+def _demand_an_angle(seen: Observed, cost: str, number: int, iteration: int) -> None:
     """Raise `UsageError` where reward or cost are 0 in every step, so that there is no gradient."""
     for name, unit in (("reward", seen.unit[0]), (cost, seen.unit[1 + number])):
         if not unit > 0:
@@ -163,37 +164,48 @@ def _demand_an_angle(seen: Seen, cost: str, number: int, iteration: int) -> None
 
 
 def _around(
-    run: Run, simulator: Simulator, iteration: int, seen: Seen, envs: EnvGradients, cost: int, seed: int, grid: int
+    run: Run, simulator: Simulator, iteration: int, seen: Observed, envs: EnvGradients, cost: int, seed: int, grid: int
 ) -> Around:
     """Look closely at one checkpoint."""
-    own = run.config.algorithm
-    crpo = own if isinstance(own, CRPO) else CRPO(learner=own.learner)
-    pcrpo = own if isinstance(own, PCRPO) else PCRPO(learner=own.learner)
-    plane = plane_of(seen, own.learner.trust_region, cost)
-    steps = steps_in(plane, seen, pcrpo, cost)
-    progress = jnp.asarray(min(iteration / run.config.iterations, 1.0))
+    own, region = run.config.algorithm.rule, trust_region_of(run)
+    crpo = own if isinstance(own, CRPO) else CRPO()
+    pcrpo = own if isinstance(own, PCRPO) else PCRPO()
+    planned = as_planned(seen, np.asarray(run.limits), min(iteration / run.config.iterations, 1.0))
+    plane = plane_of(seen, region, cost)
+    steps = steps_in(plane, seen, pcrpo, pcrpo.reward_weight, region, planned, cost)
     return Around(
         iteration=iteration,
         estimate=seen.estimate,
         layers={metric: layer_shares(envs, seen.state.policy, metric, cost) for metric in METRICS},
-        held_out=_held_out(pcrpo, seen, envs, cost, _key(run, iteration, seed, 3)),
+        held_out=_held_out(pcrpo, region, planned, envs, cost, _key(run, iteration, seed, 3)),
         landscape=landscape(simulator, plane, seen, steps, cost, grid, _key(run, iteration, seed, 1)),
         plans={
-            name: MODES[int(handler.wish(seen.estimate, jnp.asarray(run.limits), progress).mode)]
-            for name, handler in (("crpo", crpo), ("pcrpo", pcrpo))
+            name: MODES[int(rule.plan(rule.init(len(run.limits)), planned)[1].mode)]
+            for name, rule in (("crpo", crpo), ("pcrpo", pcrpo))
         },
     )
 
 
-def _held_out(pcrpo: PCRPO, seen: Seen, envs: EnvGradients, cost: int, key: tuple[int, ...]) -> dict[str, HeldOut]:
+def _held_out(
+    pcrpo: PCRPO, region: TrustRegion, planned: Seen, envs: EnvGradients, cost: int, key: tuple[int, ...]
+) -> dict[str, HeldOut]:
     """Compute the steps from the same random halves of the environments, and say what they do to an episode."""
-    steps: dict[str, tuple[Metric, float]] = {metric: (metric, pcrpo.reward_weight) for metric in METRICS}
-    steps |= {"reward": ("fisher", 1.0), "safety": ("fisher", 0.0)}
+    rules: dict[str, tuple[PCRPO, float]] = {
+        metric: (dataclasses.replace(pcrpo, metric=metric), pcrpo.reward_weight) for metric in METRICS
+    }
+    fisher = dataclasses.replace(pcrpo, metric="fisher")
+    rules |= {"reward": (fisher, 1.0), "safety": (fisher, 0.0)}
+    unit = np.asarray(planned.per_episode, float)
     outcomes = {}
-    for name, (metric, weight) in steps.items():
-        preference = np.zeros(len(seen.unit))
+    for name, (rule, weight) in rules.items():
+        preference = np.zeros(len(unit))
         preference[[0, 1 + cost]] = weight, 1.0 - weight
-        region, random = pcrpo.learner.trust_region, random_for("halves", *key)
-        found = held_out(envs, preference > 0, preference, region, metric, pcrpo.balance.aggregator, random)
-        outcomes[name] = HeldOut(found.promised * seen.unit, found.kept * seen.unit, found.harmed)
+        found = held_out(envs, preference > 0, preference, rule, region, planned, random_for("halves", *key))
+        outcomes[name] = HeldOut(found.promised * unit, found.kept * unit, found.harmed)
     return outcomes
+
+
+def trust_region_of(run: Run) -> TrustRegion:
+    """Return the trust region that a run's updates take, or the default one where they take another kind of step."""
+    step = run.config.algorithm.step
+    return step if isinstance(step, TrustRegion) else TrustRegion()

@@ -13,15 +13,17 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
-from equipoise.algorithms.algorithm import LearnerState, _prepare
-from equipoise.algorithms.settings import Learner
-from equipoise.algorithms.trust_region import Samples, _fisher, _gradient_sums
+from equipoise.algorithms.algorithm import LearnerState
+from equipoise.algorithms.learner import Learner
+from equipoise.algorithms.prepare import Samples
+from equipoise.algorithms.rule import Seen
+from equipoise.algorithms.steps.trust_region import TrustRegion, objective_gradients
 from equipoise.numerics.krylov import Products
 from equipoise.policy import GaussianPolicy
 from equipoise.problem import Batch, Estimate
+from equipoise.training.update import compiled_prepare
 
 STATES = 5000
 """States, about, that the Fisher matrix is averaged over: neighbours in time say almost the same."""
@@ -30,7 +32,7 @@ BLOCKS = 5
 """Steps of block Lanczos. A block holds a vector for every environment and objective, so that a few steps go far."""
 
 
-class Seen(NamedTuple):
+class Observed(NamedTuple):
     """A rollout at a checkpoint, as an update would see it."""
 
     state: LearnerState
@@ -53,16 +55,22 @@ class EnvGradients(NamedTuple):
     """(F + λI)⁻¹hₛᵢ, F the Fisher matrix of all environments."""
 
 
-def see(state: LearnerState, batch: Batch, learner: Learner) -> Seen:
+def as_planned(observed: Observed, limits: Float[np.ndarray, " K"], fraction: float) -> Seen:
+    """Return what a rule would know when it plans an update from this rollout."""
+    unit = jnp.asarray(observed.unit, jnp.float32)
+    return Seen(observed.estimate, jnp.asarray(limits), jnp.asarray(fraction), unit)
+
+
+def see(state: LearnerState, batch: Batch, learner: Learner) -> Observed:
     """Prepare `batch` as the update does: observations normalised, advantages estimated by the checkpoint's critics."""
-    lesson = _prepare(learner, state, batch)
+    prepared = compiled_prepare(learner, state.critics, state.observations, batch)
     occurs = np.array([batch.reward.any(), *batch.cost.any((0, 1))])
-    unit = np.asarray(batch.estimate.length * lesson.scale, float)
-    samples = lesson.samples._replace(advantage=lesson.samples.advantage * occurs)
-    return Seen(state, samples, occurs * unit, batch.estimate)
+    unit = np.asarray(batch.estimate.length * prepared.scale, float)
+    samples = prepared.samples._replace(advantage=prepared.samples.advantage * occurs)
+    return Observed(state, samples, occurs * unit, batch.estimate)
 
 
-def env_gradients(seen: Seen, damping: float) -> EnvGradients:
+def env_gradients(seen: Observed, damping: float) -> EnvGradients:
     """Return every environment's gradients, and their natural counterparts in one Krylov space of all of them."""
     policy, samples = seen.state.policy, seen.samples
     sums = np.asarray(_sums_by_env(policy, samples), float)
@@ -77,16 +85,15 @@ def env_gradients(seen: Seen, damping: float) -> EnvGradients:
 
 @jax.jit
 def _sums_by_env(policy: GaussianPolicy, samples: Samples) -> Float[Array, "N m d"]:
-    start, rebuild = ravel_pytree(policy)
     apart = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1)[:, :, None], samples)
-    return jax.lax.map(lambda env: _gradient_sums(rebuild, start, env), apart)
+    return jax.lax.map(lambda env: objective_gradients(policy, env) * env.valid.sum(), apart)
 
 
 @partial(jax.jit, static_argnames="every")
 def _fisher_rows(
     policy: GaussianPolicy, samples: Samples, every: int, rows: Float[Array, "k d"]
 ) -> Float[Array, "k d"]:
-    return _fisher(policy, samples, every)(rows)
+    return TrustRegion(fisher_every=every).fisher(policy, samples)(rows)
 
 
 def solve_together(products: Products, rows: Float[np.ndarray, "k d"], damping: float) -> Float[np.ndarray, "k d"]:

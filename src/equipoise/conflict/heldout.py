@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -10,11 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from equipoise.algorithms.settings import TrustRegion
-from equipoise.algorithms.trust_region import _direction
+from equipoise.algorithms.direction import Region
+from equipoise.algorithms.rule import Rule, Seen
+from equipoise.algorithms.steps.trust_region import TrustRegion
 from equipoise.conflict.env_gradients import EnvGradients
-from equipoise.gradients import find
-from equipoise.gradients.metric import Metric
 from equipoise.numerics.krylov import NaturalGradients
 
 HALVES = 200
@@ -36,9 +34,9 @@ def held_out(
     envs: EnvGradients,
     wanted: Bool[np.ndarray, " m"],
     preference: Float[np.ndarray, " m"],
-    config: TrustRegion,
-    metric: Metric,
-    aggregator: str,
+    rule: Rule,
+    step: TrustRegion,
+    seen: Seen,
     random: np.random.Generator,
 ) -> HeldOut:
     """Compute the candidate's step of full length from random halves, and measure it on the others.
@@ -57,35 +55,37 @@ def held_out(
         jnp.asarray(halves, jnp.float32),
         jnp.asarray(wanted),
         jnp.asarray(preference, jnp.float32),
-        config,
-        metric,
-        aggregator,
+        rule,
+        step,
+        seen,
     )
     own, other = np.asarray(gains, float)
     return HeldOut(own.mean(0), other.mean(0), (other < 0).mean(0))
 
 
-@partial(jax.jit, static_argnames=("metric", "aggregator"))
+@jax.jit
 def _gains(
     gradients: Float[Array, "N m d"],
     directions: Float[Array, "N m d"],
     halves: Float[Array, "b N"],
     wanted: Bool[Array, " m"],
     preference: Float[Array, " m"],
-    config: TrustRegion,
-    metric: Metric,
-    aggregator: str,
+    rule: Rule,
+    step: TrustRegion,
+    seen: Seen,
 ) -> tuple[Float[Array, "b m"], Float[Array, "b m"]]:
     """Return dᵀgᵢ for d from each half, with gᵢ of the same half and with gᵢ of the rest."""
+
+    to = Region(step.max_kl, step.min_sin2_phi, jnp.zeros(len(preference)))
 
     def gain(half: Float[Array, " N"]) -> tuple[Float[Array, " m"], Float[Array, " m"]]:
         def mean(weights: Float[Array, " N"], vectors: Float[Array, "N m d"]) -> Float[Array, "m d"]:
             return jnp.tensordot(weights, vectors, 1) / weights.sum()
 
         g, u = mean(half, gradients), mean(half, directions)
-        progress = g @ u.T
-        natural = NaturalGradients(g, u, 0.5 * (progress + progress.T))
-        step = _direction(natural, wanted, preference, config, metric, find(aggregator)).coefficients @ u
-        return g @ step, mean(1 - half, gradients) @ step
+        gram = g @ u.T
+        natural = NaturalGradients(g, u, 0.5 * (gram + gram.T))
+        move = rule.direct(natural, wanted, preference, seen, to).coefficients @ u
+        return g @ move, mean(1 - half, gradients) @ move
 
     return jax.lax.map(gain, halves, batch_size=20)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from equipoise.algorithms.trust_region import MODES
+from equipoise.algorithms.rule import MODES
 from equipoise.training.run import Run
 
 
@@ -32,9 +32,10 @@ class History(NamedTuple):
     multiplier: Float[np.ndarray, " n"]
     """The implied multiplier, noise and all."""
     gain_reward: Float[np.ndarray, " n"]
-    """Gain of the reward along a step from half of the environments, on the others; in the metric trained with."""
+    """Predicted change of the reward along a step from half of the environments, on the others; in the metric trained
+    with. NaN where the run did not log it (`--step.heldout`)."""
     gain_cost: Float[np.ndarray, " n"]
-    """The same of minus the cost."""
+    """Predicted decrease of the cost along that step, on the other environments; NaN where the run did not log it."""
 
     def of(self, mode: str) -> np.ndarray:
         """Mark the iterations in `mode`."""
@@ -51,10 +52,7 @@ def history(run: Run, cost: str) -> History:
     rows = run.metrics
 
     def column(name: str) -> Float[np.ndarray, " n"]:
-        return np.array([row[name] for row in rows], float)
-
-    def per_constraint(name: str) -> Float[np.ndarray, " n"]:
-        return column(name if len(run.problem.cost_names) == 1 else f"{name}/{cost}")
+        return np.array([row.get(name, np.nan) for row in rows], float)
 
     return History(
         iteration=column("iteration"),
@@ -63,10 +61,10 @@ def history(run: Run, cost: str) -> History:
         cost=column(f"cost/{cost}"),
         cost_se=column(f"cost_se/{cost}"),
         limit=float(rows[0][f"limit/{cost}"]),
-        cos=per_constraint("cos_fisher"),
-        multiplier=per_constraint("multiplier"),
-        gain_reward=column("gain_heldout/reward"),
-        gain_cost=column(f"gain_heldout/{cost}"),
+        cos=column(f"cos_fisher/{cost}"),
+        multiplier=column(f"implied_multiplier/{cost}"),
+        gain_reward=column("heldout_change/reward"),
+        gain_cost=-column(f"heldout_change/{cost}"),
     )
 
 

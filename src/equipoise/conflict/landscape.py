@@ -7,7 +7,6 @@ from the same starts and with the same action noise at every point.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -16,21 +15,11 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Float
 
-from equipoise.algorithms import PCRPO
-from equipoise.algorithms.settings import TrustRegion
-from equipoise.algorithms.trust_region import (
-    MODES,
-    OUTCOMES,
-    Samples,
-    StepReport,
-    Wish,
-    _gradient_sums,
-    _natural_gradients,
-    improve,
-)
-from equipoise.conflict.env_gradients import Seen
-from equipoise.gradients import find
-from equipoise.gradients.metric import Metric
+from equipoise.algorithms.prepare import Samples
+from equipoise.algorithms.rule import MODES, Plan, Rule, Seen
+from equipoise.algorithms.steps.report import OUTCOMES, Improved
+from equipoise.algorithms.steps.trust_region import TrustRegion, objective_gradients
+from equipoise.conflict.env_gradients import Observed
 from equipoise.numerics.krylov import NaturalGradients
 from equipoise.physics import Simulator
 from equipoise.policy import Actor, GaussianPolicy
@@ -90,61 +79,60 @@ class Landscape(NamedTuple):
     """Where an update in each mode would lead."""
 
 
-def plane_of(seen: Seen, region: TrustRegion, cost: int) -> Plane:
+def plane_of(observed: Observed, region: TrustRegion, cost: int) -> Plane:
     """Return the plane of the reward's gradient and that of cost number `cost`, as the update computes them."""
     pair = [0, 1 + cost]
-    natural = [np.asarray(x, float)[pair] for x in _solved(seen.state.policy, seen.samples, region)]
-    gradients, directions, progress = natural[0], natural[1], natural[2][:, pair]
+    natural = [np.asarray(x, float)[pair] for x in _solved(observed.state.policy, observed.samples, region)]
+    gradients, directions, gram = natural[0], natural[1], natural[2][:, pair]
     # Gram–Schmidt: the rows of `change` take (u_r, u_k) to vectors that are orthonormal under A.
-    overlap = progress[0, 1] / progress[0, 0]
-    beside = progress[1, 1] - overlap * progress[0, 1]
-    change = np.array([[1.0, 0.0], [-overlap, 1.0]]) / np.sqrt([[progress[0, 0]], [max(beside, 0.0)]])
-    if not beside > 1e-6 * progress[1, 1]:  # parallel: there is no second direction
+    overlap = gram[0, 1] / gram[0, 0]
+    beside = gram[1, 1] - overlap * gram[0, 1]
+    change = np.array([[1.0, 0.0], [-overlap, 1.0]]) / np.sqrt([[gram[0, 0]], [max(beside, 0.0)]])
+    if not beside > 1e-6 * gram[1, 1]:  # parallel: there is no second direction
         change[1] = 0.0
     radius = np.sqrt(2 * region.max_kl)
-    centre = np.asarray(ravel_pytree(seen.state.policy)[0], float)
+    centre = np.asarray(ravel_pytree(observed.state.policy)[0], float)
     return Plane(centre, radius * change @ directions, change @ gradients / radius)
 
 
 @jax.jit
 def _solved(policy: GaussianPolicy, samples: Samples, region: TrustRegion) -> NaturalGradients:
-    start, rebuild = ravel_pytree(policy)
-    gradients = _gradient_sums(rebuild, start, samples) / samples.valid.sum()
-    return _natural_gradients(policy, samples, gradients, region)
+    return region.natural_gradients(policy, samples, objective_gradients(policy, samples))
 
 
-def steps_in(plane: Plane, seen: Seen, handler: PCRPO, cost: int) -> dict[str, Step]:
+def steps_in(
+    plane: Plane, observed: Observed, rule: Rule, share: float, region: TrustRegion, seen: Seen, cost: int
+) -> dict[str, Step]:
     """Take an update's policy step from the same rollout in every mode, were the cost number `cost` the only one.
 
-    Reward and safety are what crpo switches between, balance is what `handler` does inside its band.
+    Reward and safety are what crpo switches between, balance is what `rule` does inside its band, the reward's weight
+    being `share`.
     """
-    share = handler.reward_weight
     preferences = {"reward": (1.0, 0.0), "balance": (share, 1.0 - share), "safety": (0.0, 1.0)}
     steps = {}
     for mode, pair in preferences.items():
-        preference = np.zeros((1, len(seen.unit)))
+        preference = np.zeros((1, len(observed.unit)))
         preference[0, [0, 1 + cost]] = pair
-        wish = Wish(
+        plan = Plan(
             jnp.asarray(MODES.index(mode), jnp.int32), jnp.asarray(preference > 0), jnp.asarray(preference, jnp.float32)
         )
-        region, aggregator = handler.learner.trust_region, handler.balance.aggregator
-        policy, report = _improve(seen.state.policy, seen.samples, wish, region, handler.metric, aggregator)
-        x, y = plane.coordinates(np.asarray(ravel_pytree(policy)[0], float))
-        steps[mode] = Step(float(x), float(y), OUTCOMES[int(report.outcome)])
+        moved = _improve(region, observed.state.policy, observed.samples, plan, seen, rule)
+        x, y = plane.coordinates(np.asarray(ravel_pytree(moved.policy)[0], float))
+        steps[mode] = Step(float(x), float(y), OUTCOMES[int(moved.report.outcome)])
     return steps
 
 
-@partial(jax.jit, static_argnames=("metric", "aggregator"))
+@jax.jit
 def _improve(
-    policy: GaussianPolicy, samples: Samples, wish: Wish, region: TrustRegion, metric: Metric, aggregator: str
-) -> tuple[GaussianPolicy, StepReport]:
-    return improve(policy, samples, wish, region, metric, find(aggregator))
+    region: TrustRegion, policy: GaussianPolicy, samples: Samples, plan: Plan, seen: Seen, rule: Rule
+) -> Improved:
+    return region.improve(policy, (), samples, plan, seen, rule, jax.random.key(0))
 
 
 def landscape(
     simulator: Simulator,
     plane: Plane,
-    seen: Seen,
+    observed: Observed,
     steps: dict[str, Step],
     cost: int,
     grid: int,
@@ -152,11 +140,11 @@ def landscape(
 ) -> Landscape:
     """Roll out the policy at `grid` × `grid` points of the plane, all under the same `key` of noise."""
     at = np.linspace(-REACH, REACH, grid)
-    rebuild = ravel_pytree(seen.state.policy)[1]
+    rebuild = ravel_pytree(observed.state.policy)[1]
     means = np.zeros((4, grid, grid))
     for row, column in np.ndindex(grid, grid):
         policy = rebuild(jnp.asarray(plane.at(float(at[column]), float(at[row])), jnp.float32)).on_floor()
-        actor = Actor(policy, seen.state.observations)
+        actor = Actor(policy, observed.state.observations)
         found = collect(simulator, actor, simulator.problem.horizon, key).batch.estimate
         means[:, row, column] = found.reward, found.reward_se, found.cost[cost], found.cost_se[cost]
     reward, reward_se, found_cost, cost_se = means

@@ -13,6 +13,7 @@ from equipoise.environments.foreign import ForeignEnvironments
 from equipoise.errors import UsageError
 from equipoise.physics import NativePhysics, Simulator
 from equipoise.rendering.camera import Camera
+from equipoise.training.budget import bare, renew_budget
 from equipoise.training.config import Environment, reopen_simulator
 from equipoise.training.run import Run
 
@@ -37,10 +38,12 @@ def open_stage(run: Run, size: tuple[int, int], environment: Environment | None)
     """Set up what `run` was trained on; `UsageError` where it cannot be drawn. Only our own tasks have a `size`."""
     config = dataclasses.replace(run.config, num_envs=1)
     simulator = reopen_simulator(config, 1, environment, render_mode="rgb_array")
-    if isinstance(simulator, NativePhysics):
-        return _native_stage(simulator, size)
-    assert isinstance(simulator, ForeignEnvironments)
-    env = simulator.envs[0]
+    renew_budget(simulator, run.config.algorithm, run.state.learner, run.limits)
+    task = bare(simulator)
+    if isinstance(task, NativePhysics):
+        return _native_stage(simulator, task, size)
+    assert isinstance(task, ForeignEnvironments)
+    env = task.envs[0]
     if env.render_mode != "rgb_array":
         simulator.close()
         raise UsageError(
@@ -60,7 +63,7 @@ def open_stage(run: Run, size: tuple[int, int], environment: Environment | None)
     return Stage(simulator, picture, 1 / (env.metadata.get("render_fps") or USUAL_FPS), simulator.close)
 
 
-def _native_stage(physics: NativePhysics, size: tuple[int, int]) -> Stage:
+def _native_stage(simulator: Simulator, physics: NativePhysics, size: tuple[int, int]) -> Stage:
     """Set up one of our own tasks."""
     camera = Camera(type(physics.task), *size)
 
@@ -68,4 +71,4 @@ def _native_stage(physics: NativePhysics, size: tuple[int, int]) -> Stage:
         state = physics.state
         return camera.picture(state.qpos[0], state.qvel[0])
 
-    return Stage(physics, picture, physics.task.dt, camera.close)
+    return Stage(simulator, picture, physics.task.dt, camera.close)

@@ -17,6 +17,7 @@ from equipoise.films.play import Episode, play
 from equipoise.physics import NativePhysics
 from equipoise.rendering.backend import require_display
 from equipoise.rendering.camera import Scene
+from equipoise.training.budget import bare, renew_budget
 from equipoise.training.config import Environment, reopen_simulator
 from equipoise.training.run import Run
 
@@ -34,11 +35,13 @@ def watch(run: Run, seed: int = 0, deterministic: bool = False, environment: Env
     require_display()
     simulator = reopen_simulator(dataclasses.replace(run.config, num_envs=1), 1, environment, render_mode="human")
     episodes = play(run, simulator, None, seed, deterministic)
-    if isinstance(simulator, NativePhysics):
-        _in_viewer(run, simulator, episodes)
+    renew_budget(simulator, run.config.algorithm, run.state.learner, run.limits)
+    task = bare(simulator)
+    if isinstance(task, NativePhysics):
+        _in_viewer(run, task, episodes)
         return
-    assert isinstance(simulator, ForeignEnvironments)
-    env = simulator.envs[0]
+    assert isinstance(task, ForeignEnvironments)
+    env = task.envs[0]
     if env.render_mode != "human":
         raise UsageError(
             f"{run.problem.id} cannot be watched: its render_mode is {env.render_mode}; make it with "

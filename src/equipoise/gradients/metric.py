@@ -39,7 +39,16 @@ def geometry(natural: NaturalGradients, metric: Metric) -> Geometry:
         gram = natural.gram
     else:
         gram = natural.directions @ natural.directions.T
-    length = jnp.sqrt(jnp.diagonal(natural.gram if metric == "step" else gram))
+    return _scaled(gram, jnp.sqrt(jnp.diagonal(natural.gram if metric == "step" else gram)))
+
+
+def euclidean_units(gradients: Float[Array, "m d"]) -> Geometry:
+    """Return the Gram matrix of plain gradients, each scaled to length 1."""
+    gram = gradients @ gradients.T
+    return _scaled(gram, jnp.sqrt(jnp.diagonal(gram)))
+
+
+def _scaled(gram: Float[Array, "m m"], length: Float[Array, " m"]) -> Geometry:
     scale = jnp.where(length > 0, 1.0 / jnp.where(length > 0, length, 1.0), 0.0)
     return Geometry(gram * scale * scale[:, None], scale)
 

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from equipoise.algorithms.settings import require
 from equipoise.problem import Array
+from equipoise.settings import require
 
 
 class CMDP(NamedTuple):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from equipoise.algorithms.settings import require
+from equipoise.settings import require
 from equipoise.theory.cmdp import CMDP, stack
 from equipoise.theory.families import garnet, grid_world
 from equipoise.theory.optimum import best, margin, solve, span

@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from equipoise.algorithms.settings import require
 from equipoise.errors import UsageError
+from equipoise.settings import require
 from equipoise.theory.cmdp import CMDP, check
 from equipoise.theory.optimum import best, solve
 

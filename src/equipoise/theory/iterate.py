@@ -32,7 +32,7 @@ class Sums(NamedTuple):
     square: Float[Array, ""]
     """Σ_t (Σ_i w_i)², T for methods whose weights sum to 1."""
     modes: Int[Array, " 3"]
-    """Iterations in each of `trust_region.MODES`."""
+    """Iterations in each of `rule.MODES`."""
     excess: Float[Array, ""]
     """Σ_t max_k (J_k − b_k)⁺, the violation on the way."""
     late: Float[Array, ""]

@@ -12,13 +12,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
-from equipoise.algorithms.algorithm import Handler
-from equipoise.algorithms.settings import TrustRegion, require, settings
-from equipoise.algorithms.trust_region import Wish
+from equipoise.algorithms.rule import Plan, Rule, Seen
+from equipoise.algorithms.steps.trust_region import TrustRegion
 from equipoise.gradients.metric import Metric, geometry
 from equipoise.gradients.projection import combine
 from equipoise.numerics.krylov import NaturalGradients
 from equipoise.problem import Array, Estimate
+from equipoise.settings import require, settings
 from equipoise.theory.cmdp import CMDP, Evaluation, values_of
 from equipoise.theory.natural import natural_gradients
 
@@ -51,7 +51,7 @@ class Move(NamedTuple):
     weights: Float[Array, " m"]
     """w ≥ 0 of the objectives in the direction; the iterate is an output with probability ∝ w_r."""
     mode: Int[Array, ""]
-    """Index into `trust_region.MODES`."""
+    """Index into `rule.MODES`."""
     dual: Float[Array, " K"]
     """The next multipliers, of methods that keep some."""
 
@@ -72,19 +72,20 @@ class Switch(NamedTuple):
     """
 
     handler: Any
-    """A `Handler`; its metric decides in which inner product gradients are projected."""
+    """A `Rule` that switches; its metric decides in which inner product gradients are projected."""
 
     def move(self, view: View, dual: Float[Array, " K"]) -> Move:
         """Take the first candidate of the handler's wish that is not stationary; if all are, the first."""
-        handler: Handler = self.handler
-        wish = handler.wish(view.estimate, view.cmdp.limits, view.progress)
+        rule: Rule = self.handler
+        seen = Seen(view.estimate, view.cmdp.limits, view.progress, jnp.ones(1 + len(view.cmdp.limits)))
+        _, plan = rule.plan(rule.init(len(view.cmdp.limits)), seen)
         advantage = view.quality - jnp.einsum("sa,msa->ms", view.policy, view.quality)[:, :, None]
         natural = natural_gradients(view.policy, advantage, view.exact.occupancy, view.cmdp.discount)
-        weights = mixture(natural, wish, handler.metric)
-        return Move(jnp.tensordot(weights, view.quality, 1), weights, wish.mode, dual)
+        weights = mixture(natural, plan, rule.metric)
+        return Move(jnp.tensordot(weights, view.quality, 1), weights, plan.mode, dual)
 
 
-def mixture(natural: NaturalGradients, wish: Wish, metric: Metric) -> Float[Array, " m"]:
+def mixture(natural: NaturalGradients, plan: Plan, metric: Metric) -> Float[Array, " m"]:
     """Return the weights of the objectives in the candidate taken, summing to 1 (to 0 where nothing moves)."""
     gram, scale = geometry(natural, metric)
 
@@ -92,7 +93,7 @@ def mixture(natural: NaturalGradients, wish: Wish, metric: Metric) -> Float[Arra
         found = combine(gram, preference, wanted)
         return found.weights * scale, wanted.any() & (found.sin2_phi >= STATIONARY)
 
-    weights, free = jax.vmap(weigh)(wish.wanted, wish.preference)
+    weights, free = jax.vmap(weigh)(plan.wanted, plan.weights)
     taken = weights[jnp.argmax(free)]
     total = taken.sum()
     return taken / jnp.where(total > 0, total, 1.0)

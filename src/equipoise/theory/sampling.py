@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Float, Int, PRNGKeyArray
 from scipy import stats
 
-from equipoise.algorithms.settings import require
 from equipoise.problem import Array, Estimate
+from equipoise.settings import require
 from equipoise.theory.cmdp import CMDP, payoffs
 
 

@@ -12,9 +12,9 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float
 
-from equipoise.algorithms.crpo import CRPO
-from equipoise.algorithms.pcrpo import PCRPO
-from equipoise.algorithms.slack import Schedule, Slack
+from equipoise.algorithms.rules.crpo import CRPO
+from equipoise.algorithms.rules.pcrpo import PCRPO
+from equipoise.algorithms.rules.slack import Schedule, Slack
 from equipoise.gradients.metric import Metric
 from equipoise.theory import bounds
 from equipoise.theory.ensemble import Ensemble

@@ -29,6 +29,8 @@ class RunState(NamedTuple):
     """What was learned."""
     iteration: int
     """Iterations done."""
+    steps: int
+    """Environment steps done."""
     violation: Float[np.ndarray, " K"]
     """Sum over iterations of (Ĵ_k − b_k)⁺/b_k."""
     last_estimate: Float[np.ndarray, " m"]
@@ -81,7 +83,7 @@ def load_checkpoint(run: Path, template: RunState, iteration: int | None = None)
         raise UsageError(f"{path} belongs to another run: its arrays are not those of this configuration{older}")
     leaves = [jnp.asarray(content[name]) if isinstance(leaf, jax.Array) else content[name] for name, leaf in named]
     restored: RunState = jax.tree.unflatten(jax.tree.structure(template), leaves)
-    return restored._replace(iteration=int(restored.iteration))
+    return restored._replace(iteration=int(restored.iteration), steps=int(restored.steps))
 
 
 def kept_iterations(run: Path) -> list[int]:

@@ -9,37 +9,39 @@ import typing
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any
 
 import gymnasium
 import tyro
 
-from equipoise.algorithms import ALGORITHMS, Handler
+from equipoise.algorithms.algorithm import Algorithm
+from equipoise.algorithms.learner import Learner
+from equipoise.algorithms.registry import PARTS
 from equipoise.environments.foreign import EnvFactory, ForeignEnvironments, gymnasium_factory
 from equipoise.errors import UsageError, unknown
 from equipoise.physics import NativePhysics, Simulator
 from equipoise.problem import Problem, check_limits
 from equipoise.tasks import TASKS, find_task
+from equipoise.training.budget import observed
 
-FORMAT = 2
+FORMAT = 3
 """Version of `config.json` and of checkpoints; raised when a change makes older ones unreadable."""
 
 VERSION = metadata.version("equipoise")
 """The library's version."""
 
 
-H = TypeVar("H", bound=Handler)
-
-
 @dataclass(frozen=True)
-class Config(Generic[H]):
-    """Everything that decides a run, but the number of physics threads, which decides nothing."""
+class Config:
+    """Everything that decides a run, except the number of physics threads, which decides nothing."""
 
     task: Annotated[str, tyro.conf.Positional]
     """A task of the library (`equipoise tasks`), or the id of any Gymnasium environment whose info has a cost, as
     MODULE:ID if it has to be imported first."""
-    algorithm: Annotated[H, tyro.conf.arg(name="")]
+    algorithm: Annotated[Algorithm, tyro.conf.arg(name="")]
     """The algorithm's settings."""
+    algorithm_name: Annotated[str, tyro.conf.Suppress] = "own"
+    """What the algorithm is called; MODULE:NAME for one of the user's own that MODULE has."""
     total_steps: int = 1_000_000
     """Environment steps to train for, rounded up to whole iterations."""
     seed: int = 0
@@ -59,17 +61,23 @@ class Config(Generic[H]):
 
     @property
     def iterations(self) -> int:
-        """Number of updates."""
+        """Number of updates, where every iteration has as many steps."""
         return -(-self.total_steps // self.steps_per_iteration)
 
     @property
-    def algorithm_name(self) -> str:
-        """The algorithm's name in the registry."""
-        return next(name for name, kind in ALGORITHMS.items() if type(self.algorithm) is kind)
+    def planned_steps(self) -> int:
+        """Steps of training: `total_steps`, rounded up to whole iterations."""
+        return self.iterations * self.steps_per_iteration
+
+    @property
+    def steps_per_env(self) -> int:
+        """Steps of an iteration in each environment."""
+        return self.steps_per_iteration // self.num_envs
 
     def check(self, problem: Problem) -> None:
         """Raise `UsageError` naming the first thing that is not allowed for `problem`."""
-        check_choices(self.algorithm)
+        for part in (self.algorithm.rule, self.algorithm.step, self.algorithm.lens, self.algorithm.learner):
+            check_choices(part)
         for name in ("total_steps", "seed", "num_envs", "steps_per_iteration"):
             if not isinstance(getattr(self, name), int):
                 raise UsageError(f"{name} is {getattr(self, name)!r}; allowed: a whole number")
@@ -113,14 +121,17 @@ class Config(Generic[H]):
             "format": FORMAT,
             "equipoise": VERSION,
             "problem": dataclasses.asdict(problem),
-            "algorithm_name": self.algorithm_name,
             **dataclasses.asdict(self),
+            "algorithm": _described(self.algorithm),
         }
         return json.dumps(content, indent=2) + "\n"
 
     @classmethod
-    def from_json(cls, text: str, path: Path) -> tuple[Config, Problem]:
-        """Read what `to_json` wrote to `path`; `UsageError` if it is no such thing or of another version."""
+    def from_json(cls, text: str, path: Path, own: Algorithm | None = None) -> tuple[Config, Problem]:
+        """Read what `to_json` wrote to `path`; `UsageError` if it is no such thing or of another version.
+
+        `own` is the user's own algorithm, if the run has one: no module is imported because a file names it.
+        """
         try:
             content = json.loads(text)
             written, version = content.pop("format"), content.pop("equipoise")
@@ -132,13 +143,38 @@ class Config(Generic[H]):
                 f"format {FORMAT}: install equipoise=={version} to use it"
             )
         try:
-            content["algorithm"] = _build(ALGORITHMS[content.pop("algorithm_name")], content["algorithm"])
+            content["algorithm"] = _restored(content["algorithm"], content["algorithm_name"], own)
             problem = _build(Problem, content.pop("problem"))
             return _build(cls, content), problem
         except (KeyError, TypeError, ValueError) as error:
             raise UsageError(
                 f"{path} does not fit equipoise {VERSION} ({error}); it was written by {version}"
             ) from None
+
+
+def _described(algorithm: Algorithm) -> dict[str, Any]:
+    """Return an algorithm's settings, and of which class each part is."""
+    parts = {name: getattr(algorithm, name) for name in ("rule", "step", "lens")}
+    named = {name: {"kind": type(part).__name__, **dataclasses.asdict(part)} for name, part in parts.items()}
+    return {**named, "learner": dataclasses.asdict(algorithm.learner)}
+
+
+def _restored(content: dict[str, Any], name: str, own: Algorithm | None) -> Algorithm:
+    """Build an algorithm from what `_described` made of it."""
+    known = dict(PARTS)
+    if own is not None:
+        known |= {type(part).__name__: type(part) for part in (own.rule, own.step, own.lens)}
+    parts = {}
+    for part in ("rule", "step", "lens"):
+        settings = dict(content.pop(part))
+        kind = settings.pop("kind")
+        if kind not in known:
+            raise UsageError(
+                f"this run's algorithm {name!r} has a {part} of the user's own, {kind}; allow its import by naming it: "
+                "--algorithm MODULE:NAME (algorithm=… in Python)"
+            )
+        parts[part] = _build(known[kind], settings)
+    return Algorithm(**parts, learner=_build(Learner, content.pop("learner")))
 
 
 def _build(kind: Any, content: Any) -> Any:
@@ -184,6 +220,13 @@ def make_simulator(
 
     A `render_mode` lets an environment that is not of this library draw itself.
     """
+    simulator = _task_itself(config, threads, environment, render_mode)
+    if not config.algorithm.lens.observes_budget:
+        return simulator
+    return observed(simulator, config.algorithm.lens, config.resolve_limits(simulator.problem))
+
+
+def _task_itself(config: Config, threads: int, environment: Environment | None, render_mode: str | None) -> Simulator:
     if environment is None and config.task in TASKS:
         if config.cost_names or config.horizon is not None:
             raise UsageError(f"{config.task} states its own costs and horizon; leave out cost_names and horizon")

@@ -36,8 +36,8 @@ def summary(row: Row) -> Table:
             table.add_row(name, f"[{'green' if inside else 'red'}]{text}[/]")
     table.add_row("mode", f"{row['mode']} ({row['outcome']})")
     for column in row:
-        if column == "cos" or column.startswith("cos/"):
-            table.add_row(column.replace("cos", "cos φ", 1), f"{row[column]:+.3f}")
+        if column.startswith("cos/"):
+            table.add_row(column.replace("cos/", "cos φ of ", 1), f"{row[column]:+.3f}")
     table.add_row("speed", f"{row['steps_per_second']:,.0f} steps/s")
     if row["diverged"]:
         table.add_row("diverged", f"[red]{row['diverged']} episodes dropped[/]")

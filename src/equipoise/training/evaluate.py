@@ -11,6 +11,7 @@ from jaxtyping import Float
 from scipy import stats
 
 from equipoise.errors import UsageError
+from equipoise.training.budget import renew_budget
 from equipoise.training.config import Environment, reopen_simulator
 from equipoise.training.rollout import collect
 from equipoise.training.run import Run
@@ -86,6 +87,7 @@ def evaluate(
     num_envs = min(episodes, run.config.num_envs)
     rounds = -(-episodes // num_envs)
     simulator = reopen_simulator(dataclasses.replace(run.config, num_envs=num_envs), threads, environment)
+    renew_budget(simulator, run.config.algorithm, run.state.learner, run.limits)
     try:
         reports = []
         for stochastic in (True, False):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import time
 from collections.abc import Callable
@@ -11,17 +12,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from equipoise.algorithms import Algorithm, make_algorithm
+from equipoise.algorithms.algorithm import Algorithm
 from equipoise.errors import UsageError
 from equipoise.physics import Simulator
 from equipoise.policy import Actor
 from equipoise.problem import Problem
+from equipoise.training.budget import renew_budget
 from equipoise.training.checkpoint import RunState, load_checkpoint, save_checkpoint
 from equipoise.training.config import Config, Environment, make_simulator, reopen_simulator
 from equipoise.training.metrics import MetricsLog, Row, measure
 from equipoise.training.rollout import collect
 from equipoise.training.run import Run, first_state, read_config
 from equipoise.training.storage import write_atomically
+from equipoise.training.update import update
 
 Watcher = Callable[[Row], None]
 """Called with every iteration's row of metrics."""
@@ -45,33 +48,71 @@ def train(
         raise UsageError(
             f"{run_dir} exists; give another --run-dir, or go on with that run: equipoise resume {run_dir}"
         )
-    simulator = make_simulator(config, threads, environment)
-    config.check(simulator.problem)
-    return _learn(config, simulator, run_dir, first_state(config, simulator.problem), watch)
+    envs = Environments(lambda sized: make_simulator(sized, threads, environment), config)
+    config.check(envs.problem)
+    return _learn(config, envs, run_dir, first_state(config, envs.problem), watch)
 
 
 def resume(
-    run_dir: Path, *, environment: Environment | None = None, threads: int = 0, watch: Watcher | None = None
+    run_dir: Path,
+    *,
+    environment: Environment | None = None,
+    algorithm: Algorithm | None = None,
+    threads: int = 0,
+    watch: Watcher | None = None,
 ) -> Run:
     """Continue the run in `run_dir` from its newest checkpoint, bit for bit as if it had never stopped.
 
-    `environment` has to be given again where the task is a callable or a MODULE:ID.
+    `environment` has to be given again where the task is a callable or a MODULE:ID, and `algorithm` where the run has
+    one of the user's own.
     """
-    config, _ = read_config(run_dir)
-    simulator = reopen_simulator(config, threads, environment)
-    config.check(simulator.problem)
-    state = load_checkpoint(run_dir, first_state(config, simulator.problem))
-    return _learn(config, simulator, run_dir, state, watch)
+    config, _ = read_config(run_dir, algorithm)
+    envs = Environments(lambda sized: reopen_simulator(sized, threads, environment), config)
+    config.check(envs.problem)
+    state = load_checkpoint(run_dir, first_state(config, envs.problem))
+    return _learn(config, envs, run_dir, state, watch, algorithm)
 
 
-def _learn(config: Config, simulator: Simulator, run_dir: Path, state: RunState, watch: Watcher | None) -> Run:
+class Environments:
+    """The simulators of a run: the usual one, and another for each number of environments that a rule asks for."""
+
+    def __init__(self, make: Callable[[Config], Simulator], config: Config) -> None:
+        self._make, self._config = make, config
+        self._simulators = {config.num_envs: make(config)}
+
+    @property
+    def problem(self) -> Problem:
+        """The problem that all of them are of."""
+        return self._simulators[self._config.num_envs].problem
+
+    def for_next(self, state: RunState) -> Simulator:
+        """Return the simulator for the iteration after `state`: the usual number of environments times the factor."""
+        factor = self._config.algorithm.rule.batch_factor(state.learner.rule)
+        num_envs = self._config.num_envs if factor is None else max(2, round(float(factor) * self._config.num_envs))
+        if num_envs not in self._simulators:
+            self._simulators[num_envs] = self._make(dataclasses.replace(self._config, num_envs=num_envs))
+        return self._simulators[num_envs]
+
+    def close(self) -> None:
+        """Release what they hold."""
+        for simulator in self._simulators.values():
+            simulator.close()
+
+
+def _learn(
+    config: Config,
+    envs: Environments,
+    run_dir: Path,
+    state: RunState,
+    watch: Watcher | None,
+    own: Algorithm | None = None,
+) -> Run:
     """Iterate until the configured number of steps; whatever happens, what is on the disk can be resumed."""
-    algorithm = make_algorithm(config.algorithm)
     log: MetricsLog | None = None
     try:
-        while state.iteration < config.iterations:
-            state, row = iterate(config, simulator, algorithm, state)
-            log = log or _open(config, simulator.problem, run_dir, state.iteration - 1)
+        while state.steps < config.planned_steps:
+            state, row = iterate(config, envs.for_next(state), state)
+            log = log or _open(config, envs.problem, run_dir, state.iteration - 1)
             log.append(row)
             save_checkpoint(run_dir, state, config.iterations)
             if watch is not None:
@@ -84,8 +125,8 @@ def _learn(config: Config, simulator: Simulator, run_dir: Path, state: RunState,
     finally:
         if log is not None:
             log.close()
-        simulator.close()
-    return Run.load(run_dir)
+        envs.close()
+    return Run.load(run_dir, own or config.algorithm)
 
 
 def _open(config: Config, problem: Problem, run_dir: Path, iteration: int) -> MetricsLog:
@@ -96,34 +137,35 @@ def _open(config: Config, problem: Problem, run_dir: Path, iteration: int) -> Me
     return MetricsLog(run_dir, iteration)
 
 
-def iterate(config: Config, simulator: Simulator, algorithm: Algorithm, state: RunState) -> tuple[RunState, Row]:
+def iterate(config: Config, simulator: Simulator, state: RunState) -> tuple[RunState, Row]:
     """Do one iteration: roll the policy out, update it, and describe what happened."""
     started = time.perf_counter()
     limits = config.resolve_limits(simulator.problem)
     learner, done = state.learner, state.iteration
+    renew_budget(simulator, config.algorithm, learner, limits)
     actor = Actor(learner.policy, learner.observations)
-    steps = config.steps_per_iteration // config.num_envs
-    rollout = collect(simulator, actor, steps, key=(config.seed, done))
+    rollout = collect(simulator, actor, config.steps_per_env, key=(config.seed, done))
     before_update = time.perf_counter()
-    learner, report = algorithm.update(
+    learner, report = update(
+        config.algorithm,
         learner,
         rollout.batch,
         jnp.asarray(limits),
-        jnp.asarray(done / config.iterations),
+        jnp.asarray(state.steps / config.planned_steps),
         jax.random.fold_in(jax.random.key(config.seed), done + 1),
     )
     finished = time.perf_counter()
 
-    seen = rollout.batch.estimate
+    seen, taken = rollout.batch.estimate, config.steps_per_env * simulator.num_envs
     excess = np.maximum(seen.cost - limits, 0.0)
     violation = state.violation + excess / np.where(np.asarray(limits) > 0, limits, 1.0)
     row = {
         "iteration": done + 1,
-        "steps": (done + 1) * config.steps_per_iteration,
+        "steps": state.steps + taken,
         **measure(rollout, report, simulator.problem.cost_names, limits, state.last_estimate, violation / (done + 1)),
-        "steps_per_second": config.steps_per_iteration / (finished - started),
+        "steps_per_second": taken / (finished - started),
         "time/physics": rollout.physics_seconds,
         "time/policy": rollout.policy_seconds,
         "time/update": finished - before_update,
     }
-    return RunState(learner, done + 1, violation, np.array([seen.reward, *seen.cost])), row
+    return RunState(learner, done + 1, state.steps + taken, violation, np.array([seen.reward, *seen.cost])), row

@@ -14,8 +14,9 @@ from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-from equipoise.algorithms import Report
-from equipoise.algorithms.trust_region import MODES, OUTCOMES
+from equipoise.algorithms.algorithm import Report
+from equipoise.algorithms.rule import MODES
+from equipoise.algorithms.steps.report import OUTCOMES
 from equipoise.training.rollout import Rollout
 from equipoise.training.storage import write_atomically
 
@@ -23,15 +24,31 @@ Row = dict[str, Any]
 """A row of metrics by column name: numbers, and the mode's and the outcome's names."""
 
 
-def per_constraint(column: str, names: Sequence[str], values: Any) -> Row:
-    """Return one entry a constraint: `column` itself where there is one constraint, else `column/NAME`."""
-    columns = [column] if len(names) == 1 else [f"{column}/{name}" for name in names]
-    return {c: float(v) for c, v in zip(columns, values, strict=True)}
-
-
 def per_cost(column: str, names: Sequence[str], values: Any) -> Row:
     """Return `column/NAME` for every cost."""
     return {f"{column}/{name}": float(v) for name, v in zip(names, values, strict=True)}
+
+
+def per_objective(column: str, names: Sequence[str], values: Any) -> Row:
+    """Return `column/reward`, and `column/NAME` for every cost."""
+    return {f"{column}/reward": float(values[0]), **per_cost(column, names, values[1:])}
+
+
+def own_columns(names: Sequence[str], own: dict[str, Any]) -> Row:
+    """Return what a step or a rule logs besides: one number in all, per constraint, or per objective."""
+    row: Row = {}
+    for column, value in own.items():
+        value = np.asarray(value)
+        if value.ndim == 0:
+            row[column] = value.item()
+        else:
+            row |= (per_cost if len(value) == len(names) else per_objective)(column, names, value)
+    return row
+
+
+def in_own_sense(gain: Any) -> np.ndarray:
+    """Turn changes of which up is better into changes of the reward and of the costs themselves."""
+    return np.asarray(gain) * np.where(np.arange(len(gain)) == 0, 1.0, -1.0)
 
 
 def measure(
@@ -58,21 +75,14 @@ def measure(
         "diverged": rollout.diverged,
         "mode": MODES[int(step.mode)],
         "outcome": OUTCOMES[int(step.outcome)],
-        **per_constraint("cos", names, step.cos),
-        **per_constraint("cos_fisher", names, step.cos_fisher),
-        **per_constraint("multiplier", names, report.multiplier),
-        "gain/reward": float(step.gain[0]),
-        **per_cost("gain", names, step.gain[1:]),
-        "gain_heldout/reward": float(step.gain_heldout[0]),
-        **per_cost("gain_heldout", names, step.gain_heldout[1:]),
-        "change/reward": float(change[0]),
-        **per_cost("change", names, change[1:]),
+        **per_cost("cos", names, step.cos),
+        **per_objective("predicted_change", names, in_own_sense(step.gain)),
+        **per_objective("change", names, change),
         "kl": float(step.kl),
-        "backtracks": int(step.backtracks),
+        **own_columns(names, {**step.own, **report.rule}),
         "log_std": float(report.log_std),
-        "explained/reward": float(report.explained[0]),
-        **per_cost("explained", names, report.explained[1:]),
-        **per_constraint("violation", names, violation),
+        **per_objective("explained", names, report.explained),
+        **per_cost("violation", names, violation),
     }
 
 

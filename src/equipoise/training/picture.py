@@ -42,8 +42,7 @@ def draw(run: Run) -> Path:
         axis.annotate(f"limit {limit:.4g}", (1, limit), xycoords=("axes fraction", "data"), ha="right", va="bottom")
         axis.set_ylabel(f"{name} per episode")
     for name in names:
-        column = "cos" if len(names) == 1 else f"cos/{name}"
-        axes[-1].plot(steps, _column(run, column), linewidth=1.3, label=name if len(names) > 1 else None)
+        axes[-1].plot(steps, _column(run, f"cos/{name}"), linewidth=1.3, label=name if len(names) > 1 else None)
     axes[-1].axhline(0, color="black", linewidth=0.8)
     axes[-1].set_ylim(-1.05, 1.05)
     axes[-1].set_ylabel("cos φ (conflict < 0)")

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from equipoise.algorithms import make_algorithm
+from equipoise.algorithms.algorithm import Algorithm
 from equipoise.errors import UsageError
 from equipoise.policy import Actor
 from equipoise.problem import Problem
@@ -19,12 +20,15 @@ from equipoise.training.config import Config
 from equipoise.training.metrics import Row, read_metrics
 
 
-def read_config(path: Path) -> tuple[Config, Problem]:
-    """Read the configuration and the problem of the run in `path`; `UsageError` if it is no run."""
+def read_config(path: Path, own: Algorithm | None = None) -> tuple[Config, Problem]:
+    """Read the configuration and the problem of the run in `path`; `UsageError` if it is no run.
+
+    `own` is the user's own algorithm, if the run has one.
+    """
     file = path / "config.json"
     if not file.is_file():
         raise UsageError(f"{path} is no run of equipoise: it has no config.json")
-    return Config.from_json(file.read_text(encoding="utf-8"), file)
+    return Config.from_json(file.read_text(encoding="utf-8"), file, own)
 
 
 @dataclass(frozen=True)
@@ -43,10 +47,13 @@ class Run:
     """The newest checkpoint."""
 
     @classmethod
-    def load(cls, path: str | Path) -> Run:
-        """Open the run in `path`; `UsageError` if it is none, or what is there cannot be read."""
+    def load(cls, path: str | Path, own: Algorithm | None = None) -> Run:
+        """Open the run in `path`; `UsageError` if it is none, or what is there cannot be read.
+
+        `own` is the user's own algorithm, if the run has one: no module is imported because a file names it.
+        """
         path = Path(path)
-        config, problem = read_config(path)
+        config, problem = read_config(path, own)
         state = load_checkpoint(path, first_state(config, problem))
         return cls(path, config, problem, read_metrics(path / "metrics.csv"), state)
 
@@ -73,5 +80,6 @@ def first_state(config: Config, problem: Problem) -> RunState:
     """Return what a run starts from: decided by its configuration alone."""
     use_compilation_cache()  # before the first thing that JAX compiles
     constraints = len(problem.cost_names)
-    learner = make_algorithm(config.algorithm).init(problem, jax.random.key(config.seed))
-    return RunState(learner, 0, np.zeros(constraints), np.full(1 + constraints, np.nan))
+    limits = jnp.asarray(config.resolve_limits(problem))
+    learner = config.algorithm.init(problem, limits, jax.random.key(config.seed))
+    return RunState(learner, 0, 0, np.zeros(constraints), np.full(1 + constraints, np.nan))

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import ClassVar
+
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from equipoise.algorithms.crpo import worst_violated
-from equipoise.algorithms.settings import Balance, Learner, LearnerField, require, settings
-from equipoise.algorithms.slack import Slack
-from equipoise.algorithms.trust_region import Wish
+from equipoise.algorithms.rule import BALANCE, REWARD, SAFETY, Memory, Plan, Rule, Seen
+from equipoise.algorithms.rules.balance import Balance
+from equipoise.algorithms.rules.crpo import worst_violated
+from equipoise.algorithms.rules.slack import Slack
+from equipoise.gradients.aggregation import aggregated_combination
+from equipoise.gradients.aggregators import find
 from equipoise.gradients.metric import Metric
-from equipoise.problem import Estimate
+from equipoise.gradients.projection import Combination, combine
+from equipoise.settings import require_ranges, settings, static
 
 
 @settings
-class PCRPO:
+class PCRPO(Rule):
     """Projection constraint-rectified policy optimisation, for K constraints.
 
     Ĵ ≤ b + h⁻: improve the reward. Ĵ > b + h⁺: improve safety. Between: improve both, each gradient projected on the
@@ -22,26 +29,25 @@ class PCRPO:
     tolerance η.
     """
 
+    projects: ClassVar[bool] = True
+
     slack: Slack = Slack()
     """The band around the limit."""
-    metric: Metric = "euclidean"
+    metric: Metric = static(default="euclidean")
     """Geometry in which gradients are compared and projected. In `fisher` the step harms neither on the episodes it was
     computed from; on others `euclidean` steps do less harm (docs/conflict.md)."""
     reward_weight: float = 0.5
     """x_r, the reward's weight in the balance; the active constraints share 1 − x_r."""
     balance: Balance = Balance()
     """What combines reward and constraints inside the band."""
-    learner: LearnerField = Learner()
-    """What all algorithms share."""
 
     def check(self) -> None:
         """Raise `UsageError` naming the first setting that is not allowed."""
-        require(0 <= self.reward_weight <= 1, f"reward_weight is {self.reward_weight}; allowed: from 0 to 1")
+        require_ranges(self, reward_weight=(0, 1))
         self.slack.check()
         self.balance.check()
-        self.learner.check()
 
-    def wish(self, estimate: Estimate, limits: Float[Array, " K"], progress: Float[Array, ""]) -> Wish:
+    def plan(self, memory: Memory, seen: Seen) -> tuple[Memory, Plan]:
         """Switch softly between reward, balance and safety.
 
         Each constraint is violated (Ĵ_k > b_k + h⁺), slack (Ĵ_k ≤ b_k + h⁻) or active (between). None violated: the
@@ -49,8 +55,9 @@ class PCRPO:
         Some violated: the violated and active ones (leaving active ones out would make two constraints take turns),
         then the violated alone, then the worst of them.
         """
-        low, high = self.slack.bounds(estimate, limits, progress)
-        warming_up = progress < self.slack.warm_up
+        estimate, limits = seen.estimate, seen.limits
+        low, high = self.slack.bounds(estimate, limits, seen.fraction)
+        warming_up = seen.fraction < self.slack.warm_up
         violated = (estimate.cost > limits + high) & ~warming_up
         active = (estimate.cost > limits + low) & ~violated & ~warming_up
         unsafe = violated.any()
@@ -64,8 +71,15 @@ class PCRPO:
         )
         reward = jnp.stack([~unsafe, jnp.zeros_like(unsafe), jnp.zeros_like(unsafe)])
         wanted = jnp.concatenate([reward[:, None], constraints], axis=1)
-        mode = jnp.where(unsafe, 2, jnp.where(active.any(), 1, 0)).astype(jnp.int32)
-        return Wish(mode, wanted, self._preference(reward, constraints))
+        mode = jnp.where(unsafe, SAFETY, jnp.where(active.any(), BALANCE, REWARD)).astype(jnp.int32)
+        return memory, Plan(mode, wanted, self._preference(reward, constraints))
+
+    def combine(
+        self, gram: Float[Array, "m m"], preference: Float[Array, " m"], wanted: Bool[Array, " m"]
+    ) -> Combination:
+        """Combine reward and constraints by the balance's aggregator, and constraints alone by the projection."""
+        balance = partial(aggregated_combination, find(self.balance.aggregator))
+        return jax.lax.cond(wanted[0] & wanted[1:].any(), balance, combine, gram, preference, wanted)
 
     def _preference(self, reward: Bool[Array, " C"], constraints: Bool[Array, "C K"]) -> Float[Array, "C m"]:
         """Share the weights: x_r for a wanted reward, the rest equally among the wanted constraints."""

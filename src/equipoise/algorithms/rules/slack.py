@@ -7,8 +7,8 @@ from typing import Literal
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from equipoise.algorithms.settings import require, settings
 from equipoise.problem import Estimate
+from equipoise.settings import require, require_ranges, settings, static
 
 Schedule = Literal["constant", "linear", "exponential", "calibrated"]
 """How the band changes over training."""
@@ -27,7 +27,7 @@ class Slack:
     and so it is not the default (docs/algorithms.md has the numbers).
     """
 
-    schedule: Schedule = "constant"
+    schedule: Schedule = static(default="constant")
     """constant; linear: both bounds shrink to 0 at the end of training; exponential: they shrink by `decay` e-folds;
     calibrated: h⁻ from the standard error of Ĵ."""
     low: float = -0.3
@@ -35,7 +35,7 @@ class Slack:
     changes is stepped over; a wider one can cost more reward, as training may rest anywhere inside it."""
     high: float = 0.0
     """h⁺, above which distance from the limit safety alone is improved. Above 0, training may rest above the limit."""
-    unit: Unit = "fraction"
+    unit: Unit = static(default="fraction")
     """Unit of both bounds: fractions of the limit, or episode costs."""
     decay: float = 5.0
     """How many e-folds an exponential schedule shrinks over training."""
@@ -50,11 +50,10 @@ class Slack:
                 f"the slack's low bound h⁻ = {self.low} is above its high bound h⁺ = {self.high}; allowed: low ≤ high",
             )
         require(abs(self.high) < float("inf"), f"the slack's high bound h⁺ is {self.high}; allowed: a finite number")
-        require(0 <= self.warm_up <= 1, f"warm_up is {self.warm_up}; allowed: from 0 to 1")
-        require(self.decay >= 0, f"decay is {self.decay}; allowed: 0 or more")
+        require_ranges(self, warm_up=(0, 1), decay=(0, float("inf")))
 
     def bounds(
-        self, estimate: Estimate, limits: Float[Array, " K"], progress: Float[Array, ""]
+        self, estimate: Estimate, limits: Float[Array, " K"], fraction: Float[Array, ""]
     ) -> tuple[Float[Array, " K"], Float[Array, " K"]]:
         """Return h⁻ and h⁺ of every constraint in units of the episode cost, with h⁻ ≤ h⁺."""
         unit = limits if self.unit == "fraction" else jnp.ones_like(limits)
@@ -62,7 +61,7 @@ class Slack:
             high = self.high * unit
             return jnp.minimum(-estimate.t95 * estimate.cost_se, high), high
         if self.schedule == "linear":
-            unit = unit * (1 - progress)
+            unit = unit * (1 - fraction)
         elif self.schedule == "exponential":
-            unit = unit * jnp.exp(-self.decay * progress)
+            unit = unit * jnp.exp(-self.decay * fraction)
         return self.low * unit, self.high * unit

@@ -2,50 +2,40 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from equipoise.algorithms.settings import Balance, Learner, LearnerField, require, settings
-from equipoise.algorithms.trust_region import Wish
-from equipoise.gradients.metric import Metric
+from equipoise.algorithms.rule import REWARD, SAFETY, Memory, Plan, Rule, Seen
 from equipoise.problem import Estimate
+from equipoise.settings import require, settings
 
 
 @settings
-class CRPO:
+class CRPO(Rule):
     """Constraint-rectified policy optimisation (Algorithm 1 of the paper).
 
     While every Ĵ_k ≤ b_k + η the reward is improved; otherwise the cost of a violated constraint is lowered. Of
     several violated ones the paper lets any be chosen; here it is the one with the largest (Ĵ_k − b_k)/SE_k.
     """
 
+    projects: ClassVar[bool] = True
+
     tolerance: float = 0.0
     """η, in units of the episode cost."""
-    learner: LearnerField = Learner()
-    """What all algorithms share."""
-
-    @property
-    def metric(self) -> Metric:
-        """With a single objective at a time every metric gives the same step."""
-        return "fisher"
-
-    @property
-    def balance(self) -> Balance:
-        """There is never more than one objective to improve."""
-        return Balance()
 
     def check(self) -> None:
         """Raise `UsageError` naming the first setting that is not allowed."""
         require(self.tolerance == self.tolerance, "tolerance is not a number")
-        self.learner.check()
 
-    def wish(self, estimate: Estimate, limits: Float[Array, " K"], progress: Float[Array, ""]) -> Wish:
+    def plan(self, memory: Memory, seen: Seen) -> tuple[Memory, Plan]:
         """Improve the reward where no constraint is violated, else the worst violated constraint."""
-        violated = estimate.cost > limits + self.tolerance
-        worst = worst_violated(estimate, limits, violated)
+        violated = seen.estimate.cost > seen.limits + self.tolerance
+        worst = worst_violated(seen.estimate, seen.limits, violated)
         wanted = jnp.concatenate([~violated.any()[None], worst])
-        mode = jnp.where(violated.any(), 2, 0).astype(jnp.int32)
-        return Wish(mode, wanted[None], wanted[None].astype(float))
+        mode = jnp.where(violated.any(), SAFETY, REWARD).astype(jnp.int32)
+        return memory, Plan(mode, wanted[None], wanted[None].astype(float))
 
 
 def worst_violated(estimate: Estimate, limits: Float[Array, " K"], violated: Bool[Array, " K"]) -> Bool[Array, " K"]:

@@ -1,0 +1,1 @@
+"""The library's algorithms by family: names, settings and papers."""

@@ -1,0 +1,92 @@
+"""From a rollout to what an update is computed from: normalised observations, advantages, and critic targets."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from equipoise.algorithms.critics import Critics, values
+from equipoise.algorithms.learner import Learner
+from equipoise.numerics.advantages import generalised_advantages
+from equipoise.numerics.normaliser import Moments, merge, normalise
+from equipoise.problem import Batch
+
+
+class Samples(NamedTuple):
+    """An iteration's steps as a policy step sees them; T time steps of N environments."""
+
+    observation: Float[Array, "*n obs"]
+    """Normalised observations."""
+    action: Float[Array, "*n act"]
+    """Actions taken."""
+    advantage: Float[Array, "*n m"]
+    """Centred advantages of every objective, up is better; 0 where not valid."""
+    valid: Bool[Array, "*n"]
+    """Steps that count."""
+
+    def flat(self) -> Samples:
+        """Return the same steps along one axis."""
+        n = self.valid.size
+        observation, action, advantage = (x.reshape(n, x.shape[-1]) for x in self[:3])
+        return Samples(observation, action, advantage, self.valid.reshape(n))
+
+
+class Prepared(NamedTuple):
+    """All that an update is computed from."""
+
+    samples: Samples
+    """For the policy's step."""
+    targets: Float[Array, "n m"]
+    """For the critics' fit."""
+    scale: Float[Array, " m"]
+    """What a unit of each objective's advantage is worth per step, in the payoff's own unit."""
+    explained: Float[Array, " m"]
+    """Share of the targets' variance that the critics explained before they were fitted."""
+    observations: Moments
+    """The observation normaliser with this iteration's observations merged in."""
+
+
+def prepare(learner: Learner, critics: Critics, observations: Moments, batch: Batch) -> Prepared:
+    """Normalise observations, estimate advantages of every objective, and set the critics' targets."""
+    steps, num_envs = batch.reward.shape
+    observation = normalise(batch.observation, observations)
+    following = normalise(batch.next_observation, observations)
+
+    def value(x: Float[Array, "T N obs"]) -> Float[Array, "T N m"]:
+        return values(critics, x.reshape(steps * num_envs, -1)).reshape(steps, num_envs, -1)
+
+    payoff = jnp.concatenate([batch.reward[..., None], batch.cost], axis=-1)
+    first = jnp.arange(payoff.shape[-1]) == 0
+    before = value(observation)
+    # A step in which the simulation diverged is no step: the one before it is where that episode was cut.
+    cut = batch.done.at[:-1].max(~batch.valid[1:])
+    advantage = generalised_advantages(
+        payoff,
+        before,
+        value(following),
+        batch.terminated[..., None],
+        cut[..., None],
+        jnp.where(first, learner.discount, learner.cost_discount),
+        jnp.where(first, learner.gae_lambda, learner.cost_gae_lambda),
+    )
+    weight = batch.valid[..., None] / batch.valid.sum()
+
+    def variance(x: Float[Array, "T N m"]) -> Float[Array, " m"]:
+        return (weight * (x - (weight * x).sum((0, 1))) ** 2).sum((0, 1))
+
+    deviation = jnp.sqrt(variance(advantage))
+    scale = deviation
+    if learner.cost_advantages == "centred":
+        scale = jnp.where(first | (deviation <= 1e-12), deviation, 1.0)
+    unit = (advantage - (weight * advantage).sum((0, 1))) / jnp.where(deviation > 1e-12, scale, jnp.inf)
+    target = before + advantage
+    spread = variance(target)
+    return Prepared(
+        samples=Samples(observation, batch.action, jnp.where(first, unit, -unit) * batch.valid[..., None], batch.valid),
+        targets=target.reshape(steps * num_envs, -1),
+        scale=scale,
+        explained=1 - variance(advantage) / jnp.where(spread > 0, spread, 1.0),
+        observations=merge(observations, batch.observation.reshape(steps * num_envs, -1), batch.valid.reshape(-1)),
+    )

@@ -1,0 +1,1 @@
+"""Rules: what an update is for. One file per paper."""

@@ -1,0 +1,47 @@
+"""Settings: frozen dataclasses that JAX knows, so that a new number does not recompile an update."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, TypeVar, dataclass_transform
+
+import jax
+
+from equipoise.errors import UsageError
+
+T = TypeVar("T")
+
+
+def static(*, default: Any) -> Any:
+    """Declare a field that JAX treats as fixed: a new value recompiles what is computed from it."""
+    return dataclasses.field(default=default, metadata={"static": True})
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(static, dataclasses.field))
+def settings(cls: type[T]) -> type[T]:
+    """Make `cls` a frozen dataclass and a JAX pytree: its fields are traced, except those declared with `static`.
+
+    So a new limit, slack or discount does not recompile an update, and a new number of iterations does.
+    """
+    return jax.tree_util.register_dataclass(dataclasses.dataclass(frozen=True)(cls))
+
+
+def require(holds: bool, otherwise: str) -> None:
+    """Raise `UsageError` with the message `otherwise` unless the condition holds."""
+    if not holds:
+        raise UsageError(otherwise)
+
+
+def require_ranges(settings: object, **ranges: tuple[float, float]) -> None:
+    """Raise `UsageError` for the first field of `settings` outside of its closed range (low, high), or NaN."""
+    for name, (low, high) in ranges.items():
+        value = getattr(settings, name)
+        allowed = f"{low:g} or more" if high == float("inf") else f"from {low:g} to {high:g}"
+        require(low <= value <= high, f"{name} is {value}; allowed: {allowed}")
+
+
+def require_positive(settings: object, *names: str) -> None:
+    """Raise `UsageError` for the first field of `settings` that is not more than 0, or NaN."""
+    for name in names:
+        value = getattr(settings, name)
+        require(value > 0, f"{name} is {value}; allowed: more than 0")

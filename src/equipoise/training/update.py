@@ -1,0 +1,55 @@
+"""An update in compiled pieces, two of which run at once."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from equipoise.algorithms import critics
+from equipoise.algorithms.algorithm import Algorithm, LearnerState, Report, join
+from equipoise.algorithms.lenses.lens import Lens
+from equipoise.algorithms.prepare import prepare
+from equipoise.problem import Batch
+
+compiled_prepare = jax.jit(prepare)
+compiled_improve = jax.jit(Algorithm.improve)
+compiled_fit = jax.jit(critics.fit)
+
+
+@jax.jit
+def compiled_reshape(lens: Lens, memory: Float[Array, "..."], batch: Batch, limits: Float[Array, " K"]) -> Batch:
+    """See a rollout through a lens."""
+    return lens.reshape(batch, lens.budget(memory, limits))
+
+
+def update(
+    algorithm: Algorithm,
+    state: LearnerState,
+    batch: Batch,
+    limits: Float[Array, " K"],
+    fraction: Float[Array, ""],
+    key: PRNGKeyArray,
+) -> tuple[LearnerState, Report]:
+    """Do what `algorithm.update` does, the policy step and the critics' fit on a thread each.
+
+    They need nothing of each other and neither keeps two cores busy alone; inside one compiled function XLA would run
+    them one after the other. The pieces that algorithms share are compiled once for all of them.
+    """
+    seen = compiled_reshape(algorithm.lens, state.lens, batch, limits)
+    prepared = compiled_prepare(algorithm.learner, state.critics, state.observations, seen)
+    flat = prepared.samples.flat()
+    with ThreadPoolExecutor(1) as pool:
+        fitting = pool.submit(
+            lambda: jax.block_until_ready(
+                compiled_fit(
+                    state.critics, flat.observation, prepared.targets, flat.valid, algorithm.learner.critic, key
+                )
+            )
+        )
+        moved = jax.block_until_ready(
+            compiled_improve(algorithm, state, prepared, batch.estimate, jnp.asarray(limits), fraction, key)
+        )
+        return join(moved, fitting.result(), prepared)
