@@ -316,6 +316,7 @@ def algorithms() -> None:
     table = Table("algorithm", "what it does", "paper")
     for family, entries in FAMILIES.items():
         table.add_section()
+        table.add_row(f"[bold]{family}[/]", "", "")
         for name, entry in entries.items():
             said = (type(entry.algorithm.rule).__doc__ or "").splitlines()[0]
             table.add_row(name, said, f"{entry.paper} ({entry.year})")

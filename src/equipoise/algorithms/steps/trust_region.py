@@ -39,8 +39,8 @@ class TrustRegion:
         "implied_multiplier": "−⟨g_r, g_c⟩/⟨g_c, g_c⟩ in the Fisher metric, reward per cost: λ* where only this limit "
         "binds",
         "backtracks": "how often the accepted step was shortened",
-        "heldout_change": "with `--step.heldout`: what the step that half of the environments would take changes by the "
-        "gradients of the other half, per episode",
+        "heldout_change": "with `--step.heldout`: change per episode along the step that half of the environments "
+        "would take, by the gradients of the other half",
     }
     """What the step logs: a description of each column."""
 
