@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from equipoise.algorithms.settings import TrustRegion
-from equipoise.algorithms.trust_region import MODES, OUTCOMES, Samples, Wish, _direction, improve
+from equipoise.algorithms import MODES, PCRPO, Balance, Plan, Seen, TrustRegion
+from equipoise.algorithms.direction import Region
+from equipoise.algorithms.prepare import Samples
+from equipoise.algorithms.steps.report import OUTCOMES
 from equipoise.gradients import AGGREGATORS
 from equipoise.gradients.metric import Metric
 from equipoise.numerics.krylov import NaturalGradients
@@ -22,13 +24,19 @@ STEPS, NUM_ENVS, OBSERVATIONS, ACTIONS, HIDDEN = 8, 6, 3, 2, 4
 PARAMETERS = HIDDEN * OBSERVATIONS + HIDDEN + ACTIONS * HIDDEN + ACTIONS + ACTIONS
 DAMPING = 0.1
 MAX_KL = 0.01
-CONFIG = {"cg_iterations": PARAMETERS, "damping": DAMPING, "max_kl": MAX_KL, "fisher_every": 2}
+CONFIG = {"cg_iterations": PARAMETERS, "damping": DAMPING, "max_kl": MAX_KL, "fisher_every": 2, "heldout": True}
 """As many iterations as parameters: every solve is exact. The Fisher matrix is over every second time step."""
 
 BOTH, REWARD, SAFETY, NOTHING = (True, True), (True, False), (False, True), (False, False)
 
-compiled = jax.jit(improve, static_argnames=("metric", "aggregator"))
-compiled_direction = jax.jit(_direction, static_argnames="metric")
+compiled = jax.jit(TrustRegion.improve)
+SEEN = Seen(None, None, None, jnp.ones(2))
+"""The surrogates' own units; the rest of what a rule sees has no say in a step that is planned."""
+
+
+@jax.jit
+def compiled_direction(rule, natural, wanted, weights, region):
+    return rule.direct(natural, wanted, weights, SEEN, region)
 
 
 # The specification, dense and in double precision
@@ -155,24 +163,40 @@ def scaled(samples, *factors):
     return samples._replace(advantage=samples.advantage * jnp.asarray(factors, jnp.float32))
 
 
-def wish(*candidates, preference=(0.5, 0.5)):
+def plan(*candidates, preference=(0.5, 0.5)):
     """Ask for `candidates`, filled up to two; one objective alone has all the preference."""
     wanted = np.array([*candidates, NOTHING][:2])
     preferences = np.where(wanted.all(1, keepdims=True), preference, wanted).astype(np.float32)
-    return Wish(jnp.asarray(1, jnp.int32), jnp.asarray(wanted), jnp.asarray(preferences))
+    return Plan(jnp.asarray(1, jnp.int32), jnp.asarray(wanted), jnp.asarray(preferences))
 
 
-PROJECTION = AGGREGATORS["pcrpo"]
+class Report(NamedTuple):
+    """A step's report with its own columns by name."""
+
+    mode: np.ndarray
+    outcome: np.ndarray
+    cos: np.ndarray
+    gain: np.ndarray
+    kl: np.ndarray
+    cos_fisher: np.ndarray
+    implied_multiplier: np.ndarray
+    backtracks: np.ndarray
+    gain_heldout: np.ndarray
 
 
-def improved(samples, asked=None, policy=None, metric="fisher", aggregator=PROJECTION, **config):
+def improved(samples, asked=None, policy=None, metric="fisher", aggregator="pcrpo", **config):
     """Improve the drawn policy; return the new one and the report in NumPy."""
-    asked = wish(BOTH) if asked is None else asked
+    asked = plan(BOTH) if asked is None else asked
     policy = drawn_policy() if policy is None else policy
     config = {name: type(getattr(TrustRegion(), name))(value) for name, value in config.items()}
-    settings = TrustRegion(**CONFIG | config)
-    new, report = compiled(policy, samples, asked, settings, metric=metric, aggregator=aggregator)
-    return new, jax.tree.map(np.asarray, report)
+    settings, rule = TrustRegion(**CONFIG | config), PCRPO(metric=metric, balance=Balance(aggregator))
+    found = jax.tree.map(np.asarray, compiled(settings, policy, (), samples, asked, SEEN, rule, jax.random.key(0)))
+    *shared, own = found.report
+    return found.policy, Report(
+        *shared,
+        *(own[name] for name in ("cos_fisher", "implied_multiplier", "backtracks")),
+        own["heldout_change"] * np.array([1, -1]),
+    )
 
 
 def halves(samples):
@@ -194,18 +218,18 @@ def assert_unmoved(new, report, outcome):
 
 
 CONFLICTS = (-0.9, 0.0, 0.6, 0.9)
-WISHES = {"both": wish(BOTH), "reward": wish(REWARD), "safety": wish(SAFETY)}
+PLANS = {"both": plan(BOTH), "reward": plan(REWARD), "safety": plan(SAFETY)}
 WANTED = {"both": BOTH, "reward": REWARD, "safety": SAFETY}
 
 
 # What the step is
 
 
-@pytest.mark.parametrize("asked", WISHES)
+@pytest.mark.parametrize("asked", PLANS)
 @pytest.mark.parametrize("conflict", CONFLICTS)
 def test_the_step_is_the_projected_natural_gradient_scaled_to_its_radius(conflict, asked):
     samples = drawn_samples(conflict)
-    new, report = improved(samples, WISHES[asked])
+    new, report = improved(samples, PLANS[asked])
     step, _ = reference(drawn_policy(), samples).step(WANTED[asked])
     assert OUTCOMES[report.outcome] == "accepted"
     expected = 0.8**report.backtracks * step
@@ -217,9 +241,9 @@ def test_each_metric_projects_in_its_own_geometry(metric):
     dense = reference(drawn_policy(), drawn_samples(0.6))
     arrays = (dense.gradients, dense.directions, dense.gradients @ dense.directions.T)
     natural = NaturalGradients(*(jnp.asarray(x, jnp.float32) for x in arrays))
-    found = compiled_direction(
-        natural, jnp.asarray(BOTH), jnp.asarray([0.3, 0.7]), TrustRegion(**CONFIG), metric=metric
-    )
+    region = Region(MAX_KL, TrustRegion().min_sin2_phi, jnp.zeros(2))
+    rule = PCRPO(metric=metric)
+    found = compiled_direction(rule, natural, jnp.asarray(BOTH), jnp.asarray([0.3, 0.7]), region)
     expected, _ = dense.step(preference=(0.3, 0.7), metric=metric)
     np.testing.assert_allclose(found.coefficients @ natural.directions, expected, rtol=1e-3, atol=1e-4)
     other, _ = dense.step(preference=(0.3, 0.7), metric="natural" if metric == "fisher" else "fisher")
@@ -290,7 +314,7 @@ def test_nothing_to_learn_is_stationary_and_leaves_every_bit_in_place():
     assert_unmoved(*improved(scaled(drawn_samples(), 0, 0)), outcome="stationary")
 
 
-def test_less_freedom_than_the_threshold_is_stationary():
+def test_a_smaller_sine_than_the_threshold_is_stationary():
     samples = drawn_samples(0.9)
     _, sin2_phi = reference(drawn_policy(), samples).step()
     assert OUTCOMES[improved(samples, min_sin2_phi=0.99 * sin2_phi)[1].outcome] == "accepted"
@@ -299,7 +323,7 @@ def test_less_freedom_than_the_threshold_is_stationary():
 
 def test_a_stationary_balance_falls_back_to_the_next_candidate():
     samples = drawn_samples(1.0)
-    new, report = improved(samples, wish(BOTH, SAFETY))
+    new, report = improved(samples, plan(BOTH, SAFETY))
     assert OUTCOMES[report.outcome] == "stationary, then fallback"
     step, _ = reference(drawn_policy(), samples).step(SAFETY)
     np.testing.assert_allclose(moved(new), 0.8**report.backtracks * step, atol=1e-3 * np.linalg.norm(step))
@@ -308,16 +332,16 @@ def test_a_stationary_balance_falls_back_to_the_next_candidate():
 
 def test_a_candidate_that_wants_nothing_is_passed_over():
     samples = drawn_samples(0.6)
-    assert_unmoved(*improved(samples, wish(NOTHING, NOTHING)), outcome="stationary")
-    new, _ = improved(samples, wish(NOTHING, SAFETY))
-    expected, _ = improved(samples, wish(SAFETY, NOTHING))
+    assert_unmoved(*improved(samples, plan(NOTHING, NOTHING)), outcome="stationary")
+    new, _ = improved(samples, plan(NOTHING, SAFETY))
+    expected, _ = improved(samples, plan(SAFETY, NOTHING))
     np.testing.assert_array_equal(parameters_of(new), parameters_of(expected))
 
 
 def test_a_step_no_shortening_of_which_is_acceptable_is_rejected_and_leaves_every_bit_in_place():
     """The radius is so large that even the shortest step tried goes too far: it leaves the radius or loses reward."""
     samples, max_kl = drawn_samples(seed=4), 1e5
-    assert_unmoved(*improved(samples, wish(REWARD), max_kl=max_kl, allowed_loss=1e9), outcome="rejected")
+    assert_unmoved(*improved(samples, plan(REWARD), max_kl=max_kl, allowed_loss=1e9), outcome="rejected")
     step, _ = reference(drawn_policy(), samples).step(REWARD, max_kl=max_kl)
     start = parameters_of(drawn_policy())
     with jax.enable_x64():
@@ -353,7 +377,7 @@ def harmful():
     raise AssertionError("no such samples")
 
 
-REWARD_ALONG_THE_COST = wish(BOTH, SAFETY, preference=(1.0, 0.0))
+REWARD_ALONG_THE_COST = plan(BOTH, SAFETY, preference=(1.0, 0.0))
 
 
 def test_a_step_that_harms_a_wanted_objective_is_rejected_and_the_next_candidate_tried():
@@ -389,9 +413,16 @@ def test_without_allowed_harm_no_wanted_objective_loses():
 
 # Another aggregator
 
-ALONG_THE_REWARD = dataclasses.replace(
-    AGGREGATORS["weighted_sum"], name="along_the_reward", weights=lambda gram, x, wanted: jnp.asarray([1.0, 0.0])
-)
+ALONG_THE_REWARD = "along_the_reward"
+
+
+@pytest.fixture
+def along_the_reward_known(monkeypatch):
+    """An aggregator that takes the reward's own direction, under a name."""
+    aggregator = dataclasses.replace(
+        AGGREGATORS["weighted_sum"], name=ALONG_THE_REWARD, weights=lambda gram, x, wanted: jnp.asarray([1.0, 0.0])
+    )
+    monkeypatch.setitem(AGGREGATORS, ALONG_THE_REWARD, aggregator)
 
 
 def along_the_reward(dense):
@@ -399,7 +430,7 @@ def along_the_reward(dense):
     return np.sqrt(dense.step()[1]) * dense.step(REWARD)[0]
 
 
-def test_a_balance_steps_along_the_aggregators_direction_and_its_heldout_gain_is_of_the_same():
+def test_a_balance_steps_along_the_aggregators_direction_and_its_heldout_gain_is_of_the_same(along_the_reward_known):
     samples = drawn_samples(0.6)
     new, report = improved(samples, aggregator=ALONG_THE_REWARD, allowed_loss=1e9)
     expected = 0.8**report.backtracks * along_the_reward(reference(drawn_policy(), samples))
@@ -410,10 +441,10 @@ def test_a_balance_steps_along_the_aggregators_direction_and_its_heldout_gain_is
     np.testing.assert_allclose(report.gain_heldout, heldout, rtol=2e-3, atol=1e-5)
 
 
-def test_the_line_search_holds_an_aggregator_to_the_loss_allowed():
+def test_the_line_search_holds_an_aggregator_to_the_loss_allowed(along_the_reward_known):
     samples = drawn_samples(0.6)
     assert_unmoved(*improved(samples, aggregator=ALONG_THE_REWARD, allowed_loss=0), outcome="rejected")
-    new, report = improved(samples, wish(BOTH, SAFETY), aggregator=ALONG_THE_REWARD, allowed_loss=0)
+    new, report = improved(samples, plan(BOTH, SAFETY), aggregator=ALONG_THE_REWARD, allowed_loss=0)
     assert OUTCOMES[report.outcome] == "rejected, then fallback"
     step, _ = reference(drawn_policy(), samples).step(SAFETY)
     np.testing.assert_allclose(moved(new), 0.8**report.backtracks * step, atol=1e-3 * np.linalg.norm(step))
@@ -422,19 +453,19 @@ def test_the_line_search_holds_an_aggregator_to_the_loss_allowed():
 # What is reported
 
 
-@pytest.mark.parametrize("asked", WISHES)
+@pytest.mark.parametrize("asked", PLANS)
 def test_gain_is_the_first_order_change_of_each_surrogate(asked):
     samples = drawn_samples(0.6)
-    new, report = improved(samples, WISHES[asked])
+    new, report = improved(samples, PLANS[asked])
     expected = reference(drawn_policy(), samples).gradients @ moved(new)
     np.testing.assert_allclose(report.gain, expected, rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("asked", WISHES)
+@pytest.mark.parametrize("asked", PLANS)
 @pytest.mark.parametrize("conflict", [0.0, 0.6])
-def test_heldout_gain_is_the_step_of_half_the_slots_on_the_gradients_of_the_other_half(conflict, asked):
+def test_heldout_gain_is_the_step_of_half_the_environments_on_the_gradients_of_the_other_half(conflict, asked):
     samples = drawn_samples(conflict)
-    _, report = improved(samples, WISHES[asked])
+    _, report = improved(samples, PLANS[asked])
     half, other = halves(samples)
     step, _ = reference(drawn_policy(), half).step(WANTED[asked])
     expected = reference(drawn_policy(), other).gradients @ step
@@ -443,8 +474,8 @@ def test_heldout_gain_is_the_step_of_half_the_slots_on_the_gradients_of_the_othe
 
 def test_heldout_gain_is_that_of_the_candidate_taken():
     samples = drawn_samples(1.0)
-    _, report = improved(samples, wish(BOTH, SAFETY))
-    _, expected = improved(samples, wish(SAFETY))
+    _, report = improved(samples, plan(BOTH, SAFETY))
+    _, expected = improved(samples, plan(SAFETY))
     np.testing.assert_array_equal(report.gain_heldout, expected.gain_heldout)
 
 
@@ -453,15 +484,15 @@ def test_cosine_and_multiplier_are_those_of_the_fisher_metric(conflict):
     samples = scaled(drawn_samples(conflict), 1, 5)
     report = improved(samples)[1]
     found = reference(drawn_policy(), samples)
-    progress = found.gradients @ found.directions.T
-    np.testing.assert_allclose(report.cos_fisher, progress[0, 1] / np.sqrt(progress[0, 0] * progress[1, 1]), rtol=1e-3)
-    np.testing.assert_allclose(report.ratio, -progress[0, 1] / progress[1, 1], rtol=1e-3)
+    gram = found.gradients @ found.directions.T
+    np.testing.assert_allclose(report.cos_fisher, gram[0, 1] / np.sqrt(gram[0, 0] * gram[1, 1]), rtol=1e-3)
+    np.testing.assert_allclose(report.implied_multiplier, -gram[0, 1] / gram[1, 1], rtol=1e-3)
     np.testing.assert_allclose(report.cos, report.cos_fisher, rtol=1e-6)
 
 
 def test_the_mode_is_passed_on():
     for mode in range(len(MODES)):
-        assert improved(drawn_samples(), wish(BOTH)._replace(mode=jnp.asarray(mode, jnp.int32)))[1].mode == mode
+        assert improved(drawn_samples(), plan(BOTH)._replace(mode=jnp.asarray(mode, jnp.int32)))[1].mode == mode
 
 
 # What it does not depend on
@@ -491,9 +522,9 @@ def test_samples_that_are_not_valid_have_no_influence():
         np.testing.assert_array_equal(found, expected)
 
 
-def test_the_step_is_the_same_for_a_wish_with_more_candidates():
+def test_the_step_is_the_same_for_a_plan_with_more_candidates():
     samples = drawn_samples(0.6)
-    first, second = improved(samples, wish(BOTH)), improved(samples, wish(BOTH, SAFETY))
+    first, second = improved(samples, plan(BOTH)), improved(samples, plan(BOTH, SAFETY))
     np.testing.assert_array_equal(parameters_of(first[0]), parameters_of(second[0]))
 
 
@@ -509,16 +540,16 @@ def test_the_deviation_respects_its_floor_and_rises_from_it_again():
         advantage = jnp.stack([advantage, noise[..., 1]], axis=-1) * samples.valid[..., None]
         return samples._replace(action=action, advantage=advantage)
 
-    low, report = improved(rewarded(nearness + push), wish(REWARD), policy, fisher_every=1)
+    low, report = improved(rewarded(nearness + push), plan(REWARD), policy, fisher_every=1)
     assert OUTCOMES[report.outcome] == "accepted"
     assert 0 < report.kl <= 0.01
     np.testing.assert_array_equal(low.log_std, FLOOR)
     np.testing.assert_array_equal(low.raw_log_std, FLOOR)
-    still_low, report = improved(rewarded(nearness + push), wish(REWARD), low)
+    still_low, report = improved(rewarded(nearness + push), plan(REWARD), low)
     assert OUTCOMES[report.outcome] == "accepted"
     assert report.gain[0] > 0
     np.testing.assert_array_equal(still_low.log_std, FLOOR)
-    high, report = improved(rewarded(-nearness), wish(REWARD), low)
+    high, report = improved(rewarded(-nearness), plan(REWARD), low)
     assert OUTCOMES[report.outcome] == "accepted"
     assert (np.asarray(high.log_std) > FLOOR).all()
     step, _ = reference(low, rewarded(-nearness)).step(REWARD)
