@@ -25,7 +25,7 @@ from equipoise.training.config import VERSION, make_simulator
 from equipoise.training.run import Run
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 OWN_ENVIRONMENT = ROOT / "docs" / "your-own-environment.md"
 OWN_AGGREGATOR = ROOT / "docs" / "aggregators.md"
 SHELL = ("sh", "bash", "console")

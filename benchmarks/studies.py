@@ -1,11 +1,13 @@
-"""The runs behind docs/anchors.md: is what is learnt here as good as what the reference implementations learn?
+"""The runs behind docs/results/ and docs/decisions/.
 
-    python benchmarks/anchors.py STUDY [--seeds 5] [--runs runs/anchors]
+    python benchmarks/studies.py STUDY [--seeds 5] [--runs runs/studies]
 
-Trains the runs of a study that have no rows in docs/anchors/STUDY.csv yet, one on each core, and adds a run's rows when
-it is finished, one a stage of training: a study can be stopped at any time and started again. Two others measure
-finished policies: `scores` what they cost without reward and without limit, `bias` how far Ĵ is off. Both need the runs
-of `trpo`, and `bias` those of `safe`.
+Trains the runs of a study that have no rows in docs/results/data/STUDY.csv yet, one on each core, and adds a run's rows
+when it is finished, one for every fifth of its training: a study can be stopped at any time and started again. Two
+others measure finished policies: `scores` what policies cost that were trained on the cost alone or on the reward
+alone, `bias` how far Ĵ is off. Both need the runs of `trpo`, and `bias` those of `safe`.
+
+`python benchmarks/tables.py` then writes the tables.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from equipoise.training.rollout import Rollout, collect
 from equipoise.training.run import Run
 from equipoise.training.storage import write_atomically
 
-RESULTS = Path(__file__).parents[1] / "docs" / "anchors"
+RESULTS = Path(__file__).parents[1] / "docs" / "results" / "data"
 FIVE = [f"Safety{robot}Velocity-v1" for robot in ("Ant", "HalfCheetah", "Hopper", "Walker2d", "Swimmer")]
 TWO = ["SafetyHopperVelocity-v1", "SafetyHalfCheetahVelocity-v1"]
 FOUR = ["SafetyHalfCheetah-v4", "SafetyHopper-v4", *TWO]
@@ -40,11 +42,11 @@ VELOCITY = [name for name in TASKS if "Velocity" in name]
 WHOLE = ("--trust-region.fisher-every", "1")
 """Options of studies in which the Fisher matrix is over all steps, as OmniSafe's is."""
 QUARTER = ("--trust-region.fisher-every", "4")
-"""Options of those made when it was over a quarter of them by default."""
+"""Options of studies made while the default was to take it over every fourth step."""
 SHORT = 500_000
 """Steps of a run where many are compared."""
 WINDOW = 100_000
-"""Steps before a stage over which training reward and cost are averaged: 100 episodes, as OmniSafe's curves."""
+"""Steps before a stage over which training reward and cost are averaged: 100 full episodes, as in OmniSafe's log."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +58,9 @@ class Job:
     arguments: tuple[str, ...]
     """What follows `equipoise train`."""
     labels: dict[str, str]
-    """What tells it from the study's other runs."""
+    """What distinguishes it from the study's other runs."""
     limit: float | None = None
-    """The limit that it is judged by, if not its own."""
+    """The limit that it is judged by, where it was trained with another."""
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -83,14 +85,14 @@ def trpo(seeds: int) -> Iterator[Job]:
             yield job("trpo", task, seed, 1_000_000)
 
 
-def whole(seeds: int) -> Iterator[Job]:
-    """The same with the Fisher matrix over all steps."""
+def full_fisher(seeds: int) -> Iterator[Job]:
+    """Unconstrained TRPO with the Fisher matrix over all steps."""
     for seed in range(seeds):
         for task in FIVE:
             yield job("trpo", task, seed, 1_000_000, *WHOLE)
 
 
-def same(seeds: int) -> Iterator[Job]:
+def omnisafe_settings(seeds: int) -> Iterator[Job]:
     """TRPO at OmniSafe's settings: its KL is a mean over action dimensions, so δ and damping are n times as large."""
     for seed in range(seeds):
         for task in FIVE:
@@ -101,7 +103,7 @@ def same(seeds: int) -> Iterator[Job]:
 
 
 def hopper(seeds: int) -> Iterator[Job]:
-    """TRPO on Hopper with OmniSafe's first σ, with its other settings, and with both."""
+    """TRPO on Hopper with OmniSafe's initial σ, with its other settings, and with both."""
     sigma, others = (
         "--log-std 0",
         "--trust-region.max-kl 0.03 --trust-region.damping 0.3 --trust-region.cg-iterations 15",
@@ -112,7 +114,7 @@ def hopper(seeds: int) -> Iterator[Job]:
 
 
 def damping(seeds: int) -> Iterator[Job]:
-    """TRPO with three times the default damping, where a first seed had gained most by it."""
+    """TRPO with three times the default damping, on the two tasks where a first seed had gained most by it."""
     for seed in range(seeds):
         for task in ("SafetyHopperVelocity-v1", "SafetyWalker2dVelocity-v1"):
             yield job("trpo", task, seed, 1_000_000, "--trust-region.damping", "0.3", *WHOLE, setting="0.3")
@@ -125,18 +127,19 @@ def fisher(seeds: int) -> Iterator[Job]:
             yield job("trpo", task, seed, 1_000_000, *QUARTER, setting="4")
 
 
-def passes(seeds: int) -> Iterator[Job]:
-    """TRPO and PCRPO with half as many critic passes, beside the runs of `fisher` and `margin`."""
+def epochs(seeds: int) -> Iterator[Job]:
+    """TRPO and PCRPO with half as many epochs of the critics, beside the runs of `fisher` and `margin`."""
     half = ("--critic.epochs", "5", *QUARTER)
     for seed in range(seeds):
         for task in ("SafetyHalfCheetahVelocity-v1", "SafetySwimmerVelocity-v1", "SafetyHopperVelocity-v1"):
             yield job("trpo", task, seed, 1_000_000, *half, setting="5")
         for task in FOUR:
-            yield job("pcrpo", task, seed, SHORT, *half, judged_by=TASKS[task].limits()[0], setting="5")
+            narrow = ("--slack.low", "-0.1")
+            yield job("pcrpo", task, seed, SHORT, *narrow, *half, judged_by=TASKS[task].limits()[0], setting="5")
 
 
 def safe(seeds: int) -> Iterator[Job]:
-    """PCRPO and CRPO at the limit of 25 (OmniSafe's CRPO has a tolerance of 2, ours none), and PCRPO's wider band."""
+    """CRPO and PCRPO at a limit of 25, PCRPO also with a band of 0.5·b. (OmniSafe's CRPO has a tolerance of 2.)"""
     for algorithm, low in (("pcrpo", -0.3), ("crpo", 0.0), ("pcrpo", -0.5)):
         options = ("--slack.low", f"{low:g}", *QUARTER) if low else QUARTER
         for seed in range(seeds):
@@ -145,7 +148,7 @@ def safe(seeds: int) -> Iterator[Job]:
 
 
 def margin(seeds: int) -> Iterator[Job]:
-    """PCRPO at five limits b with a band of 0.1·b, and CRPO at 0.9·b, where that begins; both judged by b."""
+    """PCRPO at five limits b with a band of 0.1·b, and CRPO at 0.9·b, where that band begins; both judged by b."""
     for seed in range(seeds):
         for share in (1.0, 0.5, 2.0, 0.25, 1.5):
             for task in FOUR:
@@ -156,7 +159,7 @@ def margin(seeds: int) -> Iterator[Job]:
 
 
 def band(seeds: int) -> Iterator[Job]:
-    """PCRPO with wide bands below the limit b, and CRPO at 0.7·b, where the default's begins; all judged by b."""
+    """PCRPO with bands of 0.3·b and 0.5·b, and CRPO at 0.7·b, where the first of them begins; all judged by b."""
     for seed in range(seeds):
         for task in FOUR:
             limit = TASKS[task].limits()[0]
@@ -168,12 +171,12 @@ def band(seeds: int) -> Iterator[Job]:
 
 TRAINING = {
     "trpo": trpo,
-    "whole": whole,
-    "same": same,
+    "full_fisher": full_fisher,
+    "omnisafe_settings": omnisafe_settings,
     "hopper": hopper,
     "damping": damping,
     "fisher": fisher,
-    "passes": passes,
+    "epochs": epochs,
     "safe": safe,
     "margin": margin,
     "band": band,
@@ -278,14 +281,14 @@ def rows_of(job: Job, path: Path) -> Iterator[dict[str, str]]:
 
 
 def scores(folder: Path) -> Iterator[dict[str, str]]:
-    """Measure what a policy trained on the cost alone costs, and what one trained on the reward alone does."""
+    """Measure what policies cost that were trained on the cost alone, and on the reward alone."""
     always_safety = "--limits 0 --tolerance -1".split()  # no cost is below −1
     jobs = [job("crpo", task, 0, 1_000_000, *always_safety) for task in VELOCITY]
     humanoid = job("trpo", "SafetyHumanoidVelocity-v1", 0, 1_000_000)
     for trained in train([humanoid, *jobs], folder / "scores"):
         print(trained.name, flush=True)
     for task, cost_only in zip(VELOCITY, jobs, strict=True):
-        reward_only = folder / "trpo" / f"{task.replace('-v0', '-v1')}-trpo-0"  # v0 differs in what costs only
+        reward_only = folder / "trpo" / f"{task.replace('-v0', '-v1')}-trpo-0"  # v0 differs in its cost only
         if not reward_only.exists():
             reward_only = folder / "scores" / reward_only.name
         found = [episodes_of(Run.load(path), task) for path in (folder / "scores" / cost_only.name, reward_only)]
@@ -323,9 +326,9 @@ def bias(folder: Path, rounds: int = 50) -> Iterator[dict[str, str]]:
             key = (run.config.seed, run.state.iteration, 8, num_envs)  # longer than any key of training
             rollouts = [collect(physics, run.policy, 20_000 // num_envs, (*key, i)) for i in range(rounds)]
             means = np.array([rollout.costs.mean() for rollout in rollouts])
-            row[f"slots_{num_envs}"] = f"{means.mean():.4g}"
-            row[f"slots_{num_envs}_se"] = f"{means.std(ddof=1) / np.sqrt(rounds):.2g}"
-            row[f"slots_{num_envs}_episodes"] = f"{np.mean([len(rollout.costs) for rollout in rollouts]):.4g}"
+            row[f"envs_{num_envs}"] = f"{means.mean():.4g}"
+            row[f"envs_{num_envs}_se"] = f"{means.std(ddof=1) / np.sqrt(rounds):.2g}"
+            row[f"envs_{num_envs}_episodes"] = f"{np.mean([len(rollout.costs) for rollout in rollouts]):.4g}"
         yield row
 
 
@@ -335,7 +338,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", choices=[*TRAINING, *measuring])
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--runs", type=Path, default=Path("runs/anchors"))
+    parser.add_argument("--runs", type=Path, default=Path("runs/studies"))
     options = parser.parse_args()
     if options.study in TRAINING:
         study(options.study, list(TRAINING[options.study](options.seeds)), options.runs / options.study)
