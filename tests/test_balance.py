@@ -9,18 +9,24 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from equipoise.algorithms import PCRPO, Balance, Slack, TrustRegion
-from equipoise.algorithms.trust_region import MODES, _direction
+from equipoise.algorithms import MODES, PCRPO, Algorithm, Balance, Seen, Slack, TrustRegion
+from equipoise.algorithms.direction import Region
 from equipoise.gradients import AGGREGATORS
 from equipoise.gradients.metric import Metric
 from equipoise.numerics.krylov import NaturalGradients
+from learning import LEARNER, REGION, STD, train
 from probes import Bandit, TwoLimits
 from test_aggregators import BUILT_IN
-from test_probes import LEARNER, STD, last_costs, last_reward, solve
 
 every_aggregator = pytest.mark.parametrize("name", BUILT_IN)
 every_metric = pytest.mark.parametrize("metric", get_args(Metric))
-compiled_direction = jax.jit(_direction, static_argnames=("metric", "aggregator"))
+
+
+@jax.jit
+def compiled_direction(rule, natural, wanted, preference):
+    seen = Seen(None, None, None, jnp.ones(len(preference)))
+    region = Region(TrustRegion().max_kl, TrustRegion().min_sin2_phi, jnp.zeros(len(preference)))
+    return rule.direct(natural, wanted, preference, seen, region)
 
 
 # One candidate's step
@@ -40,9 +46,7 @@ def drawn(m, seed, conflict=0.0):
 def direction(name, natural, preference, wanted=None, metric="fisher"):
     wanted = np.ones(len(preference), bool) if wanted is None else np.asarray(wanted)
     preference = jnp.asarray(preference, jnp.float32)
-    return compiled_direction(
-        natural, jnp.asarray(wanted), preference, TrustRegion(), metric=metric, aggregator=AGGREGATORS[name]
-    )
+    return compiled_direction(PCRPO(metric=metric, balance=Balance(name)), natural, jnp.asarray(wanted), preference)
 
 
 def apart(left, right):
@@ -79,9 +83,9 @@ def test_the_step_is_as_long_as_the_radius_for_every_aggregator(name):
     for case in CASES:
         natural = drawn(2, *case)
         found = direction(name, natural, (0.3, 0.7))
-        progress = np.asarray(natural.gram, float)
-        cosine = progress[0, 1] / np.sqrt(progress[0, 0] * progress[1, 1])
-        square = found.coefficients @ progress @ found.coefficients
+        gram = np.asarray(natural.gram, float)
+        cosine = gram[0, 1] / np.sqrt(gram[0, 0] * gram[1, 1])
+        square = found.coefficients @ gram @ found.coefficients
         assert square == pytest.approx(2 * TrustRegion().max_kl * (1 - min(cosine, 0) ** 2), rel=2e-3)
 
 
@@ -119,8 +123,8 @@ def test_a_balance_is_the_aggregators_direction_in_the_metrics_units(name):
 
 def trained(name, probe, limits, **options):
     """Train with the aggregator `name`; x_r is not ½, where most aggregators would do the same."""
-    handler = PCRPO(slack=Slack(low=-0.2), reward_weight=0.7, balance=Balance(name), learner=LEARNER)
-    return solve(handler, probe, limits, **options)
+    rule = PCRPO(slack=Slack(low=-0.2), reward_weight=0.7, balance=Balance(name))
+    return train(Algorithm(rule, REGION, learner=LEARNER), probe, limits, **options)
 
 
 NON_CONFLICTING = [name for name, aggregator in BUILT_IN.items() if aggregator.properties.non_conflicting >= 2]
@@ -129,19 +133,18 @@ NON_CONFLICTING = [name for name, aggregator in BUILT_IN.items() if aggregator.p
 @pytest.mark.parametrize("name", NON_CONFLICTING)
 def test_an_aggregator_that_harms_none_ends_within_the_limit(name):
     """And near it: the bandit's optimum under the limit has reward −1.18, and far inside there is none above −1.4."""
-    history = trained(name, Bandit(), (1.0,), iterations=25)
-    assert {MODES[int(report.step.mode)] for _, report in history[-10:]} == {"balance"}
-    assert last_costs(history)[0] <= 1.0
-    assert -1.35 < last_reward(history) < -((2 - np.sqrt(1 - STD**2)) ** 2) - STD**2 + 0.05
-    gains = np.array([report.step.gain for _, report in history[-10:]])
+    found = trained(name, Bandit(), (1.0,), iterations=25)
+    assert {MODES[int(report.step.mode)] for _, report in found.history[-10:]} == {"balance"}
+    assert found.costs()[0] <= 1.0
+    assert -1.35 < found.reward() < -((2 - np.sqrt(1 - STD**2)) ** 2) - STD**2 + 0.05
+    gains = np.array([report.step.gain for _, report in found.history[-10:]])
     assert (gains >= -1e-6).all()
 
 
 @pytest.mark.parametrize("name", [name for name in BUILT_IN if name not in NON_CONFLICTING])
 def test_every_other_aggregator_trains_too(name):
     """Two constraints, both in their bands from the first iteration on."""
-    history = trained(name, TwoLimits(), (1.2, 1.2), iterations=3)
-    for estimate, report in history:
+    for estimate, report in trained(name, TwoLimits(), (1.2, 1.2), iterations=3).history:
         assert MODES[int(report.step.mode)] == "balance"
         assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((estimate, report)))
 

@@ -16,12 +16,11 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 import equipoise
-from equipoise.algorithms import PCRPO, Learner, Slack, TrustRegion, make_algorithm
-from equipoise.algorithms.trust_region import MODES
+from equipoise.algorithms import MODES, PCRPO, Algorithm, Learner, Seen, Slack, TrustRegion
 from equipoise.cli import main
 from equipoise.conflict import report
 from equipoise.conflict.analysis import AtCheckpoint, Conflict
-from equipoise.conflict.env_gradients import EnvGradients, env_gradients, see
+from equipoise.conflict.env_gradients import EnvGradients, as_planned, env_gradients, see
 from equipoise.conflict.heldout import held_out
 from equipoise.conflict.landscape import Landscape, cos_on, fit, landscape, plane_of, steps_in
 from equipoise.conflict.layers import layer_shares, layer_slices
@@ -29,27 +28,26 @@ from equipoise.conflict.noise import METRICS, angle, env_products
 from equipoise.policy import Actor
 from equipoise.problem import estimate
 from equipoise.training.rollout import collect
+from equipoise.training.update import update
 from probes import Bandit, TwoLimits
 
 MEAN, STD, DAMPING = 1.0, 1.0, 1e-3
-HANDLER = PCRPO(
-    learner=Learner(
-        hidden=(8,), log_std=float(np.log(STD)), discount=1.0, cost_discount=1.0, trust_region=TrustRegion(max_kl=0.005)
-    ),
-    slack=Slack(low=-0.5),
+RULE, REGION = PCRPO(slack=Slack(low=-0.5)), TrustRegion(max_kl=0.005)
+ALGORITHM = Algorithm(
+    RULE, REGION, learner=Learner(hidden=(8,), log_std=float(np.log(STD)), discount=1.0, cost_discount=1.0)
 )
 
 
 def at_mean(probe, mean=MEAN):
     """The first learner for a probe, its policy's mean moved to `mean`."""
-    state = make_algorithm(HANDLER).init(probe.problem, jax.random.key(0))
+    state = ALGORITHM.init(probe.problem, jnp.ones(len(probe.problem.cost_names)), jax.random.key(0))
     bias = lambda p: p.network.layers[-1].bias  # noqa: E731
     return state._replace(policy=eqx.tree_at(bias, state.policy, jnp.full(1, mean)))
 
 
 def seen_on(probe, state, steps=200, key=(1,)):
     rollout = collect(probe, Actor(state.policy, state.observations), steps, key)
-    return rollout.batch, see(state, rollout.batch, HANDLER.learner)
+    return rollout.batch, see(state, rollout.batch, ALGORITHM.learner)
 
 
 @pytest.fixture(scope="module")
@@ -86,14 +84,15 @@ def test_the_interval_covers_the_known_angle(metric, bandit):
     assert found.high - found.low < 0.15
 
 
-def test_the_slots_sum_to_the_update(bandit):
+def test_the_environments_sum_to_the_update(bandit):
     """The batch's cos φ is that of the update, and the implied multiplier that of the bandit."""
     _, state, batch, seen = bandit
-    envs = env_gradients(seen, HANDLER.learner.trust_region.damping)
+    envs = env_gradients(seen, REGION.damping)
     found = angle(env_products(envs, "fisher"), 0, 20, np.random.default_rng(0))
-    _, told = make_algorithm(HANDLER).update(state, batch, jnp.array([9.0]), jnp.array(0.0), jax.random.key(0))
-    assert found.naive == pytest.approx(float(told.step.cos_fisher[0]), abs=0.01)
-    assert found.ratio * seen.unit[0] / seen.unit[1] == pytest.approx(float(told.multiplier[0]), rel=0.1)
+    _, told = update(ALGORITHM, state, batch, jnp.array([9.0]), jnp.array(0.0), jax.random.key(0))
+    assert found.naive == pytest.approx(float(told.step.own["cos_fisher"][0]), abs=0.01)
+    implied = float(told.step.own["implied_multiplier"][0])
+    assert found.ratio * seen.unit[0] / seen.unit[1] == pytest.approx(implied, rel=0.1)
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -125,13 +124,14 @@ def opposed_envs(noise, seed=0, num_envs=12, size=30):
     spectrum = np.geomspace(1e-2, 10, size)
     reward = random.standard_normal(size)
     truth = np.stack([reward, -reward + 0.5 * random.standard_normal(size)])
-    gradients = truth + noise * random.standard_normal((envs, 2, size))
+    gradients = truth + noise * random.standard_normal((num_envs, 2, size))
     return EnvGradients(gradients, gradients / spectrum)
 
 
 def harm(envs, metric, seed=0):
     random = np.random.default_rng(seed)
-    return held_out(envs, np.array([True, True]), np.array([0.5, 0.5]), TrustRegion(), metric, "pcrpo", random)
+    both, seen = np.array([True, True]), Seen(None, None, None, jnp.ones(2))
+    return held_out(envs, both, np.array([0.5, 0.5]), PCRPO(metric=metric), TrustRegion(), seen, random)
 
 
 def test_without_noise_only_the_fisher_metric_harms_none():
@@ -155,15 +155,19 @@ def test_noise_makes_promises_that_are_not_kept():
 # The map
 
 
+def steps_of(plane, seen):
+    planned = as_planned(seen, np.array([9.0]), 0.0)
+    return steps_in(plane, seen, RULE, RULE.reward_weight, REGION, planned, 0)
+
+
 def test_steps_are_those_of_the_update(bandit):
     """For one constraint they lie in the plane, and the plane leads to the same policies as the update does."""
     _, state, batch, seen = bandit
-    plane = plane_of(seen, HANDLER.learner.trust_region, 0)
-    steps = steps_in(plane, seen, HANDLER, 0)
+    plane = plane_of(seen, REGION, 0)
+    steps = steps_of(plane, seen)
     cost = float(batch.estimate.cost[0])
-    algorithm = make_algorithm(HANDLER)
     for mode, limit in {"reward": 10 * cost, "balance": 1.1 * cost, "safety": 0.5 * cost}.items():
-        after, told = algorithm.update(state, batch, jnp.array([limit]), jnp.array(0.0), jax.random.key(0))
+        after, told = update(ALGORITHM, state, batch, jnp.array([limit]), jnp.array(0.0), jax.random.key(0))
         assert MODES[int(told.step.mode)] == mode
         there = np.asarray(ravel_pytree(after.policy)[0])
         assert np.linalg.norm(there - plane.centre) > 1e-3
@@ -172,7 +176,7 @@ def test_steps_are_those_of_the_update(bandit):
 
 def test_the_plane_is_true_to_angle_and_length(bandit):
     _, _, _, seen = bandit
-    steps = steps_in(plane_of(seen, HANDLER.learner.trust_region, 0), seen, HANDLER, 0)
+    steps = steps_of(plane_of(seen, REGION, 0), seen)
     reward, safety = (np.array([steps[mode].x, steps[mode].y]) for mode in ("reward", "safety"))
     assert reward[1] == pytest.approx(0, abs=1e-4) and 0 < reward[0] <= 1.0001
     naive = angle(env_products(env_gradients(seen, 0.1), "fisher"), 0, 20, np.random.default_rng(0)).naive
@@ -182,7 +186,7 @@ def test_the_plane_is_true_to_angle_and_length(bandit):
 
 def test_the_maps_centre_is_the_policy_itself(bandit):
     probe, state, _, seen = bandit
-    plane = plane_of(seen, HANDLER.learner.trust_region, 0)
+    plane = plane_of(seen, REGION, 0)
     land = landscape(probe, plane, seen, {}, 0, 3, key=(5, 5))
     there = collect(probe, Actor(state.policy, state.observations), probe.problem.horizon, (5, 5)).batch.estimate
     assert land.reward[1, 1] == there.reward and land.cost[1, 1] == there.cost[0]
@@ -193,7 +197,7 @@ def test_the_maps_centre_is_the_policy_itself(bandit):
 def test_of_several_costs_the_plane_is_that_of_the_chosen_one():
     probe = TwoLimits(num_envs=20)
     _, seen = seen_on(probe, at_mean(probe, 0.0), steps=50)
-    region = HANDLER.learner.trust_region
+    region = REGION
     safer = env_gradients(seen, region.damping).directions.mean(0)[1:]
     (x0, y0), (x1, y1) = (plane_of(seen, region, k).duals @ safer[k] for k in (0, 1))
     # At mean 0 the reward a agrees with the cost (a − 1)², and opposes (a + 1)².
@@ -283,7 +287,7 @@ def test_the_command_writes_and_says_everything(copy, monkeypatch, capsys):
     assert written == ["conflict.csv", "conflict.png"]
     assert (copy / "conflict.png").read_bytes().startswith(b"\x89PNG")
     run = equipoise.Run.load(copy)
-    assert [float(row["value"]) for row in rows_of(copy, "training/cos")] == [r["cos_fisher"] for r in run.metrics]
+    assert [float(row["value"]) for row in rows_of(copy, "training/cos")] == [r["cos_fisher/cost"] for r in run.metrics]
     assert [int(row["iteration"]) for row in rows_of(copy, "cos") if row["metric"] == "fisher"] == [1, 2]
     assert len(rows_of(copy, "map/reward")) == len(rows_of(copy, "map/cost")) == 9
     layers = [float(row["value"]) for row in rows_of(copy, "cos/layer") if row["metric"] == "fisher"]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from equipoise.algorithms.critics import Critics, create_critics, fit, outputs, rescale, values
-from equipoise.algorithms.settings import CriticFit
+from equipoise.algorithms.learner import CriticFit
 
 ROWS, OBSERVATIONS, HIDDEN = 256, 3, (16,)
 CONFIG = CriticFit(learning_rate=1e-2, epochs=20, minibatch_size=64)

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import gymnasium
 import pytest
+from equipoise.algorithms.trust_region import MODES, OUTCOMES
 
 import equipoise
 from equipoise import catalogue
 from equipoise.algorithms import ALGORITHMS
-from equipoise.algorithms.trust_region import MODES, OUTCOMES
 from equipoise.cli import main
 from equipoise.gradients import AGGREGATORS
 from equipoise.gradients.metric import Metric
