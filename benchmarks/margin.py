@@ -16,7 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from anchors import FOUR, RESULTS, SHORT
-from equipoise.training.storage import write_atomically
+from equipoise.files import write_atomically
 
 COLOURS = {"pcrpo": "#7b4fa3", "crpo": "#b5481a"}
 MARKS = {"pcrpo": "o", "crpo": "s"}

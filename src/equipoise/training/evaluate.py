@@ -11,10 +11,10 @@ from jaxtyping import Float
 from scipy import stats
 
 from equipoise.errors import UsageError
+from equipoise.files import write_atomically
 from equipoise.training.config import Environment, reopen_simulator
 from equipoise.training.rollout import collect
 from equipoise.training.run import Run
-from equipoise.training.storage import write_atomically
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import numpy as np
 
 from equipoise.algorithms import Algorithm, make_algorithm
 from equipoise.errors import UsageError
+from equipoise.files import write_atomically
 from equipoise.physics import Simulator
 from equipoise.policy import Actor
 from equipoise.problem import Problem
@@ -21,7 +22,6 @@ from equipoise.training.config import Config, Environment, make_simulator, reope
 from equipoise.training.metrics import MetricsLog, Row, measure
 from equipoise.training.rollout import collect
 from equipoise.training.run import Run, first_state, read_config
-from equipoise.training.storage import write_atomically
 
 Watcher = Callable[[Row], None]
 """Called with every iteration's row of metrics."""

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from equipoise.errors import UsageError
+from equipoise.files import write_atomically
 from equipoise.training.run import Run
-from equipoise.training.storage import write_atomically
 
 MODE_COLOURS = {"reward": "#cfe3f5", "balance": "#e6d9f2", "safety": "#f9d9c6"}
 """Background of the iterations in each mode."""
