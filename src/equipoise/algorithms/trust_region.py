@@ -142,7 +142,8 @@ def _fisher(policy: GaussianPolicy, samples: Samples, every: int) -> Products:
     takes a tenth of the samples: Schulman et al., ICML 2015, appendix C).
     """
     observation, valid = (_flat(x[::every]) for x in (samples.observation, samples.valid))
-    return fisher_products(policy, observation, valid / jnp.maximum(valid.sum(), 1))
+    parameters, rebuild = ravel_pytree(policy)
+    return fisher_products(lambda p: rebuild(p)(observation), parameters, valid / jnp.maximum(valid.sum(), 1))
 
 
 def _natural_gradients(
