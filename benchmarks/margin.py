@@ -17,8 +17,9 @@ from matplotlib.figure import Figure
 
 from anchors import FOUR, RESULTS, SHORT
 from equipoise.files import write_atomically
+from equipoise.palette import BALANCE, COST
 
-COLOURS = {"pcrpo": "#7b4fa3", "crpo": "#b5481a"}
+COLOURS = {"pcrpo": BALANCE, "crpo": COST}
 MARKS = {"pcrpo": "o", "crpo": "s"}
 COLUMNS = ("reward", "cost", "violation", "balance")
 Group = tuple[str, str, float]

@@ -10,7 +10,7 @@ from rich.table import Table
 from equipoise.cli.options import EnvironmentId, RunFolder
 
 if TYPE_CHECKING:
-    from equipoise.training.evaluate import Interval
+    from equipoise.statistics import Interval
 
 
 def evaluate(
