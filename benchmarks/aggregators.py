@@ -64,7 +64,8 @@ def fisher_product(hidden: int) -> tuple[Timed, int]:
     weight = jnp.full(SAMPLES, 1 / SAMPLES)
 
     def product(policy: GaussianPolicy, observation: jax.Array, vector: jax.Array) -> jax.Array:
-        return fisher_products(policy, observation, weight)(vector[None])[0]
+        parameters, rebuild = ravel_pytree(policy)
+        return fisher_products(lambda p: rebuild(p)(observation), parameters, weight)(vector[None])[0]
 
     return Timed(product, policy, observation, vector), len(vector)
 

@@ -12,10 +12,11 @@ import io
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from equipoise.training.storage import write_atomically
+from equipoise.files import write_atomically
+from equipoise.palette import BALANCE, COST
 from tables import DOCS, SHARES, SHORT, column, error, finished
 
-COLOURS = {"pcrpo": "#7b4fa3", "crpo": "#b5481a"}
+COLOURS = {"pcrpo": BALANCE, "crpo": COST}
 MARKS = {"pcrpo": "o", "crpo": "s"}
 NAMES = {"pcrpo": "PCRPO at the limit b, band 0.1·b", "crpo": "CRPO at 0.9·b, where that band begins"}
 

@@ -26,13 +26,13 @@ from queue import SimpleQueue
 
 import numpy as np
 
+from equipoise.files import write_atomically
 from equipoise.physics import NativePhysics
 from equipoise.physics.native import load_model
 from equipoise.tasks import TASKS
 from equipoise.training.evaluate import evaluate
 from equipoise.training.rollout import Rollout, collect
 from equipoise.training.run import Run
-from equipoise.training.storage import write_atomically
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "data"
 FIVE = [f"Safety{robot}Velocity-v1" for robot in ("Ant", "HalfCheetah", "Hopper", "Walker2d", "Swimmer")]

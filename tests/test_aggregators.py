@@ -33,9 +33,9 @@ from equipoise.gradients import (
     load,
     register,
 )
-from equipoise.gradients.aggregators.binding import MOST_OBJECTIVES
 from equipoise.gradients.projection import combine
 from equipoise.numerics.krylov import natural_gradients
+from equipoise.numerics.quadratic import MOST_VARIABLES
 
 SIZES = (2, 3, 7)
 BATCH = 32
@@ -565,7 +565,7 @@ MISTAKES = {
     "wanted's type": (("upgrad", GRADIENTS), {"wanted": np.ones(2)}, "expected bool of shape (2,)"),
     "inner product": (("upgrad", GRADIENTS), {"inner_product": lambda v: v[:, :2].T @ v[:, :1]}, "expected (2, 2)"),
     "no inner product": (("upgrad", GRADIENTS), {"inner_product": lambda v: jnp.asarray(INDEFINITE)}, "negative"),
-    "too many": (("mgda", np.eye(MOST_OBJECTIVES + 1, dtype="f")), {}, f"at most {MOST_OBJECTIVES}"),
+    "too many": (("mgda", np.eye(MOST_VARIABLES + 1, dtype="f")), {}, f"at most {MOST_VARIABLES}"),
 }
 
 

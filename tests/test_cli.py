@@ -265,7 +265,7 @@ def test_a_full_disk_is_told_and_the_run_goes_on_later(where, finished, tmp_path
 
 
 def test_an_atomic_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
-    from equipoise.training.storage import write_atomically
+    from equipoise.files import write_atomically
 
     path = tmp_path / "file"
     write_atomically(path, b"old")

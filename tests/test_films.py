@@ -20,9 +20,10 @@ from equipoise.errors import UsageError
 from equipoise.films import overlay
 from equipoise.films import watch as watching
 from equipoise.films.film import above
-from equipoise.films.overlay import HEADER, INSIDE, OVER, ROW, Panel
+from equipoise.films.overlay import HEADER, ROW, Panel
 from equipoise.films.play import Episode, play
 from equipoise.films.video import encode
+from equipoise.palette import INK, INSIDE, OVER
 from equipoise.physics import NativePhysics
 from equipoise.tasks import TASKS
 
@@ -167,7 +168,7 @@ def test_the_curve_ends_where_the_episode_is_and_crosses_the_limit_when_it_is_ov
 
     inside, over = panel_at([[0, 0], [4, 0], [8, 0]]), panel_at([[0, 0], [6, 0], [12, 0]])
     area = inside[HEADER + ROW : HEADER + 2 * ROW, overlay.TEXT :]
-    (limit,) = [row for row in range(len(area)) if coloured(area, overlay.INK)[row].sum() > 50]
+    (limit,) = [row for row in range(len(area)) if coloured(area, INK)[row].sum() > 50]
     assert end(over)[0] < limit < end(inside)[0]
     width = 480 - overlay.TEXT - 10
     assert end(inside)[1] == pytest.approx(0.2 * width, abs=5), "2 steps of 10"

@@ -44,7 +44,7 @@ def rows():
 @functools.partial(jax.jit, static_argnums=0)
 def fisher_matrix(rebuild, parameters, observation, weight):
     """Return the Fisher matrix as the library multiplies by it."""
-    return fisher_products(rebuild(parameters), observation, weight)(jnp.eye(len(parameters)))
+    return fisher_products(lambda p: rebuild(p)(observation), parameters, weight)(jnp.eye(len(parameters)))
 
 
 def test_fisher_product_is_the_second_moment_of_scores(policy, rows):

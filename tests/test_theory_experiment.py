@@ -12,7 +12,7 @@ from equipoise.theory import breakdown, criteria, experiment, iterate
 from equipoise.theory.ensemble import describe, draw
 from equipoise.theory.families import garnet
 from equipoise.theory.sampling import Sampling
-from equipoise.theory.statistics import line, rate
+from equipoise.theory.slopes import line, rate
 from equipoise.theory.studies import Measured, alike, convergence, measure, sampled, variants
 
 TIMES = (100, 300, 900)

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from equipoise.algorithms.algorithm import Algorithm
-from equipoise.algorithms.registry import ALGORITHMS, find_algorithm
+from equipoise.algorithms.own import as_algorithm, load_algorithm
+from equipoise.algorithms.registry import ALGORITHMS
 from equipoise.algorithms.rule import Rule
 from equipoise.errors import UsageError, unknown
 from equipoise.training import loop
@@ -56,13 +57,7 @@ def train(
 
 def algorithm_of(algorithm: str | Algorithm | Rule) -> Algorithm:
     """Return the algorithm of a name, a rule on the default trust region, or the algorithm itself."""
-    if isinstance(algorithm, str):
-        return find_algorithm(algorithm).algorithm
-    if isinstance(algorithm, Rule):
-        return Algorithm(algorithm)
-    if not isinstance(algorithm, Algorithm):
-        raise UsageError(f"algorithm is {algorithm!r}; allowed: a name, a Rule or an Algorithm")
-    return algorithm
+    return load_algorithm(algorithm) if isinstance(algorithm, str) else as_algorithm(algorithm, "algorithm")
 
 
 def name_of(algorithm: str | Algorithm | Rule) -> str:

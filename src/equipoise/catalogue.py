@@ -16,10 +16,10 @@ from rich.table import Table
 from rich.text import Text
 
 from equipoise.errors import UsageError
+from equipoise.files import write_atomically
 from equipoise.physics import NativePhysics
 from equipoise.physics.native import load_model, mechanism_of
 from equipoise.tasks import TASKS, Task
-from equipoise.training.storage import write_atomically
 
 PARTS = r"(?<=\.)\s+(?=(?:Observation|Reward|Costs?|The episode ends|Source)\b)"
 """Where a task's docstring goes on with another of its parts."""

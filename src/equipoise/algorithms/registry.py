@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from equipoise.algorithms.entry import Entry
 from equipoise.algorithms.families import constrained_region, lagrangian, lensed, penalty, switching, unconstrained
-from equipoise.errors import unknown
+from equipoise.registry import Registry
 
 FAMILIES: dict[str, dict[str, Entry]] = {
     "unconstrained": unconstrained.ENTRIES,
@@ -16,7 +16,9 @@ FAMILIES: dict[str, dict[str, Entry]] = {
 }
 """The algorithms by family."""
 
-ALGORITHMS: dict[str, Entry] = {name: entry for family in FAMILIES.values() for name, entry in family.items()}
+ALGORITHMS: Registry[Entry] = Registry(
+    "algorithm", {name: entry for family in FAMILIES.values() for name, entry in family.items()}
+)
 """Every algorithm of the library by name. The tests run over this registry, so nothing in it can opt out."""
 
 PARTS: dict[str, type] = {
@@ -30,7 +32,4 @@ PARTS: dict[str, type] = {
 
 def find_algorithm(name: str) -> Entry:
     """Return the entry of the algorithm `name`; `UsageError` naming the nearest if there is none."""
-    try:
-        return ALGORITHMS[name]
-    except KeyError:
-        raise unknown("algorithm", name, ALGORITHMS) from None
+    return ALGORITHMS.find(name)

@@ -13,13 +13,8 @@ from matplotlib.patches import Circle, Patch
 
 from equipoise.conflict.analysis import Conflict
 from equipoise.conflict.landscape import cos_on, fit
-from equipoise.training.picture import MODE_COLOURS, curve, mode_bands
-
-REWARD, COST = "#1f5fa8", "#b5481a"
-"""As in a run's own picture."""
-
-STEP_COLOURS = {"reward": REWARD, "balance": "#7a4fa3", "safety": COST}
-"""Dark relatives of the modes' background colours."""
+from equipoise.palette import COST, DARK, LIGHT, MIDDLE, MODE_BACKGROUNDS, MODE_COLOURS, REWARD
+from equipoise.training.picture import curve, mode_bands
 
 
 def paint(conflict: Conflict) -> bytes:
@@ -45,7 +40,7 @@ def paint(conflict: Conflict) -> bytes:
         f"seed {config.seed}",
         fontsize=14,
     )
-    handles = [Patch(color=MODE_COLOURS[mode], label=f"{mode} mode") for mode in conflict.history.modes]
+    handles = [Patch(color=MODE_BACKGROUNDS[mode], label=f"{mode} mode") for mode in conflict.history.modes]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=80)
@@ -110,15 +105,15 @@ def _by_mode(axis: Axes, conflict: Conflict) -> None:
         axis.hist(
             inside,
             edges.tolist(),
-            color=MODE_COLOURS[mode],
-            edgecolor=STEP_COLOURS[mode],
+            color=MODE_BACKGROUNDS[mode],
+            edgecolor=MODE_COLOURS[mode],
             alpha=0.8,
             histtype="stepfilled",
             linewidth=1.3,
         )
         axis.axvline(
             float(np.median(inside)),
-            color=STEP_COLOURS[mode],
+            color=MODE_COLOURS[mode],
             linestyle="--",
             linewidth=1.3,
             label=f"{mode}: median {np.median(inside):+.2f}",
@@ -165,7 +160,7 @@ def _multiplier(axis: Axes, conflict: Conflict) -> None:
 def _layers(axis: Axes, conflict: Conflict) -> None:
     layers = conflict.around.layers
     names = list(layers["fisher"])
-    for offset, (metric, colour) in zip((-0.2, 0.2), (("euclidean", "#999999"), ("fisher", "#333333")), strict=True):
+    for offset, (metric, colour) in zip((-0.2, 0.2), (("euclidean", LIGHT), ("fisher", DARK)), strict=True):
         values = [layers[metric][name] for name in names]  # type: ignore[index]
         axis.bar(np.arange(len(names)) + offset, values, 0.38, color=colour, label=f"{metric}: sum {sum(values):+.2f}")
     axis.axhline(0, color="black", linewidth=0.8)
@@ -196,12 +191,12 @@ def _map(axis: Axes, conflict: Conflict, values: Float[np.ndarray, "G G"], name:
     axis.pcolormesh(land.x, land.y, values, cmap=colours, shading="nearest", alpha=0.8, rasterized=True)
     fine = np.linspace(land.x[0], land.x[-1], 60)
     surfaces = [fit(land.x, land.y, mean)(*np.meshgrid(fine, fine)) for mean in (values, land.cost)]
-    lines = axis.contour(fine, fine, surfaces[0], levels=7, colors="#444444", linewidths=0.7)
+    lines = axis.contour(fine, fine, surfaces[0], levels=7, colors=MIDDLE, linewidths=0.7)
     axis.clabel(lines, fontsize=8)
     axis.contour(fine, fine, surfaces[1], levels=[conflict.limit], colors="black", linestyles="--", linewidths=1.8)
     axis.add_patch(Circle((0, 0), 1, fill=False, color="black", linewidth=0.8))
     for mode, step in land.steps.items():
-        colour = STEP_COLOURS[mode]
+        colour = MODE_COLOURS[mode]
         arrow = {"color": colour, "width": 1.5, "headwidth": 7, "headlength": 7}
         axis.annotate("", (step.x, step.y), (0, 0), arrowprops=arrow)
         takers = " and ".join(algorithm.upper() for algorithm, plan in around.plans.items() if plan == mode)

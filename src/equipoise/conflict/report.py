@@ -11,9 +11,9 @@ from equipoise.conflict.landscape import cos_on
 from equipoise.conflict.noise import Angle
 from equipoise.conflict.picture import paint
 from equipoise.conflict.table import encode
+from equipoise.files import write_atomically
 from equipoise.training.config import Environment
 from equipoise.training.run import Run
-from equipoise.training.storage import write_atomically
 
 NEAR = 0.3
 """A limit counts as near while Ĵ_k is within this share of it: hard and soft switches alike overshoot it by as much."""

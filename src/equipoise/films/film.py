@@ -10,13 +10,13 @@ import numpy as np
 from jaxtyping import UInt8
 
 from equipoise.errors import UsageError
+from equipoise.files import write_atomically
 from equipoise.films.overlay import Panel
 from equipoise.films.play import Episode, play
 from equipoise.films.stage import Stage, open_stage
 from equipoise.films.video import encode
 from equipoise.training.config import Environment
 from equipoise.training.run import Run
-from equipoise.training.storage import write_atomically
 
 MOST_FPS = 50
 """Pictures a second at most: of a task with shorter steps, only every second, third, … is shown."""

@@ -11,11 +11,10 @@ from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from equipoise.films.play import Episode
+from equipoise.palette import FAINT, INK, INSIDE, OVER, PAPER, REWARD, RULE
 
 HEADER, ROW, TEXT = 34, 66, 220
 """Heights of the headline and of a row, and width of the text beside a curve, in pixels."""
-PAPER, INK, FAINT = "#ffffff", "#1c1c1c", "#8a8a8a"
-REWARD, INSIDE, OVER = "#1f5fa8", "#2a7f3f", "#c0271a"
 
 
 @functools.cache
@@ -66,7 +65,7 @@ class Panel:
         """Draw one quantity: its name, its sum so far, its last step, and the curve of its sums over the episode."""
         top = HEADER + ROW * row
         of_limit = "" if limit is None else f" of {limit:.4g}"
-        pen.line([(10, top), (self._size[0] - 10, top)], "#d8d8d8")
+        pen.line([(10, top), (self._size[0] - 10, top)], RULE)
         pen.text((10, top + 8), name, FAINT, font(12))
         if len(sums) > 1:
             pen.text((TEXT - 10, top + 8), f"this step {sums[-1] - sums[-2]:+.3f}", FAINT, font(12), anchor="ra")
@@ -84,7 +83,7 @@ class Panel:
         def place(step: int, value: float) -> tuple[float, float]:
             return left + (right - left) * step / self._horizon, low - (low - high) * (value - least) / span
 
-        pen.line([place(0, 0.0), place(self._horizon, 0.0)], "#d8d8d8")
+        pen.line([place(0, 0.0), place(self._horizon, 0.0)], RULE)
         if limit is not None:
             _, level = place(0, limit)
             for dash in range(left, right, 8):

@@ -10,13 +10,12 @@ and d = x_r g_r⁺ + x_c g_c⁺. That is the projection of each gradient on the 
 
 from __future__ import annotations
 
-import itertools
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float
+
+from equipoise.numerics.quadratic import cone_projections
 
 MOST_OBJECTIVES = 8
 """The projection tries every set of binding objectives, 2^m of them."""
@@ -51,30 +50,7 @@ def combine(gram: Float[Array, "m m"], preference: Float[Array, " m"], wanted: B
 
 
 def project(gram: Float[Array, "m m"], wanted: Bool[Array, " m"]) -> Float[Array, "m m"]:
-    """Return coordinates of every gᵢ⁺, one row an objective: the nearest point to gᵢ that harms no wanted objective.
-
-    gᵢ⁺ = gᵢ + Σ zⱼgⱼ with z ≥ 0, y = ⟨gᵢ⁺, gⱼ⟩ ≥ 0 and zᵀy = 0. With few objectives the exact way is to try every set
-    of binding ones, solve for its z, and keep the set that breaks z ≥ 0, y ≥ 0 least (not at all, up to rounding).
-    """
-    m = len(wanted)
-    if m > MOST_OBJECTIVES:
-        raise ValueError(f"{m} objectives; the projection handles at most {MOST_OBJECTIVES}")
-    sets = jnp.asarray(list(itertools.product([False, True], repeat=m)))
-    identity = jnp.eye(m, dtype=gram.dtype)
-    tiny = jnp.finfo(gram.dtype).eps
-
-    def multipliers(binding: Bool[Array, " m"]) -> tuple[Array, Array]:
-        both = binding & binding[:, None]
-        # Cramped sets (nearly dependent gradients) are made solvable by a ridge of rounding size.
-        system = jnp.where(both, gram, 0.0) + jnp.where(
-            identity > 0, jnp.where(binding, tiny * jnp.diagonal(gram), 1.0), 0.0
-        )
-        z = jnp.where(binding, jnp.linalg.solve(system, jnp.where(binding, -gram, 0.0).T).T, 0.0)
-        y = (identity + z) @ gram
-        broken = jnp.maximum(jnp.where(binding, -z, 0.0), jnp.where(wanted & ~binding, -y, 0.0)).max(-1)
-        broken = jnp.where(jnp.isfinite(z).all(-1), jnp.maximum(broken, 0.0), jnp.inf)
-        return z, jnp.where((binding & ~wanted).any(), jnp.inf, broken)
-
-    z, broken = jax.vmap(multipliers)(sets)
-    best = jnp.argmin(broken, axis=0)
-    return identity + z[best, np.arange(m)]
+    """Return coordinates of every gᵢ⁺, one per row: the nearest point to gᵢ that harms no wanted objective."""
+    if len(wanted) > MOST_OBJECTIVES:
+        raise ValueError(f"{len(wanted)} objectives; the projection handles at most {MOST_OBJECTIVES}")
+    return cone_projections(gram, wanted)

@@ -5,19 +5,24 @@ J is the Jacobian of the policy's (mean, log-std) in its parameters, M the Fishe
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from equipoise.numerics import gaussian
 from equipoise.numerics.krylov import Products
-from equipoise.policy import GaussianPolicy
+
+Distribution = Callable[[Float[Array, " d"]], tuple[Float[Array, "n act"], Float[Array, " act"]]]
+"""A policy's parameters, as one vector, ↦ its means at n observations, and log σ."""
 
 
-def fisher_products(policy: GaussianPolicy, observation: Float[Array, "n obs"], weight: Float[Array, " n"]) -> Products:
-    """Return V ↦ VF at `policy`, F the mean over the `n` normalised observations with weights that sum to 1."""
-    parameters, rebuild = ravel_pytree(policy)
-    (_, log_std), push = jax.linearize(lambda p: rebuild(p)(observation), parameters)
+def fisher_products(distribution: Distribution, parameters: Float[Array, " d"], weight: Float[Array, " n"]) -> Products:
+    """Return V ↦ VF at `parameters`, F the mean over the n observations of `distribution`, weighted by `weight`.
+
+    The weights sum to 1.
+    """
+    (_, log_std), push = jax.linearize(distribution, parameters)
     pull = jax.linear_transpose(push, parameters)
 
     def product(vector: Float[Array, " d"]) -> Float[Array, " d"]:

@@ -11,7 +11,7 @@ from scipy import stats
 
 from equipoise.theory.ensemble import Ensemble
 from equipoise.theory.optimum import solve
-from equipoise.theory.statistics import Slope, line, rate
+from equipoise.theory.slopes import Slope, line, rate
 from equipoise.theory.studies import FIXED, Measured
 
 STEEP = -0.4

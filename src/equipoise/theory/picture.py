@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from equipoise.palette import AMBER, BALANCE, COST, GREEN, GREY, REWARD
 from equipoise.theory.criteria import Findings, offset_points, over_time, pick, plateau_points
 from equipoise.theory.families import saw_tooth
 from equipoise.theory.iterate import trace
@@ -18,12 +19,12 @@ from equipoise.theory.methods import Method, PrimalDual, Regularised
 from equipoise.theory.studies import Measured, band, hard
 
 COLOURS = {
-    "CRPO, tolerance η": "#b5481a",
-    "CRPO, tolerance 0": "#e0a030",
-    "PCRPO, slack 0…η": "#1f5fa8",
-    "PCRPO, fixed slack": "#7a4fa3",
-    "NPG primal-dual": "#777777",
-    "regularised primal-dual": "#2e8b57",
+    "CRPO, tolerance η": COST,
+    "CRPO, tolerance 0": AMBER,
+    "PCRPO, slack 0…η": REWARD,
+    "PCRPO, fixed slack": BALANCE,
+    "NPG primal-dual": GREY,
+    "regularised primal-dual": GREEN,
 }
 """The studies drawn, and their colours."""
 

@@ -15,8 +15,8 @@ from jaxtyping import Float
 
 from equipoise.algorithms import LearnerState
 from equipoise.errors import UsageError
+from equipoise.files import write_atomically
 from equipoise.training.config import FORMAT, VERSION
-from equipoise.training.storage import write_atomically
 
 KEPT = 10
 """Checkpoints kept along a run, evenly spaced, beside the newest."""

@@ -10,6 +10,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from equipoise.training.config import Config
 from equipoise.training.metrics import Row
 from equipoise.training.run import Run
 
@@ -63,17 +64,17 @@ def ending(run: Run) -> Table:
 class Display:
     """Shows every iteration as it comes: redrawn on a terminal, a line now and then elsewhere."""
 
-    def __init__(self, title: str, iterations: int, done: int = 0) -> None:
+    def __init__(self, title: str, config: Config, steps: int = 0) -> None:
         self._console = Console(stderr=False)
         self._bar = Progress(
             TextColumn(f"[bold]{title}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("iterations, left"),
+            TextColumn("steps, left"),
             TimeRemainingColumn(),
             console=self._console,
         )
-        self._task = self._bar.add_task("", total=iterations, completed=done)
+        self._task = self._bar.add_task("", total=config.planned_steps, completed=steps)
         self._live = Live(self._bar, console=self._console, transient=True, refresh_per_second=4)
         self._last_line = 0.0
 
@@ -89,7 +90,7 @@ class Display:
 
     def show(self, row: Row) -> None:
         """Show the iteration described by `row`."""
-        self._bar.update(self._task, completed=row["iteration"])
+        self._bar.update(self._task, completed=row["steps"])
         if self._console.is_terminal:
             self._live.update(Group(summary(row), self._bar))
         elif time.monotonic() - self._last_line >= LINE_EVERY:

@@ -8,26 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from scipy import stats
 
 from equipoise.errors import UsageError
+from equipoise.files import write_atomically
+from equipoise.statistics import Interval, mean_interval, mean_upper_bound, share_interval
 from equipoise.training.budget import renew_budget
 from equipoise.training.config import Environment, reopen_simulator
 from equipoise.training.rollout import collect
 from equipoise.training.run import Run
-from equipoise.training.storage import write_atomically
-
-
-@dataclass(frozen=True)
-class Interval:
-    """An estimate and its 95 % confidence interval."""
-
-    value: float
-    """The estimate."""
-    low: float
-    """Lower end."""
-    high: float
-    """Upper end."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +109,7 @@ def report(
             CostReport(
                 name=name,
                 mean=mean_interval(cost),
-                upper=float(cost.mean() + stats.t.ppf(0.95, n - 1) * cost.std(ddof=1) / np.sqrt(n)),
+                upper=mean_upper_bound(cost),
                 limit=limit,
                 inside=share_interval(int((cost <= limit).sum()), n),
             )
@@ -129,15 +117,3 @@ def report(
         ),
         episodes=n,
     )
-
-
-def mean_interval(values: Float[np.ndarray, " n"]) -> Interval:
-    """Return the mean and its 95 % interval by Student's t."""
-    half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-    return Interval(float(values.mean()), float(values.mean() - half), float(values.mean() + half))
-
-
-def share_interval(hits: int, n: int) -> Interval:
-    """Return hits/n and its 95 % interval by Wilson's score."""
-    interval = stats.binomtest(hits, n).proportion_ci(method="wilson")
-    return Interval(hits / n, float(interval.low), float(interval.high))

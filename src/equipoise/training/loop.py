@@ -14,6 +14,7 @@ import numpy as np
 
 from equipoise.algorithms.algorithm import Algorithm
 from equipoise.errors import UsageError
+from equipoise.files import write_atomically
 from equipoise.physics import Simulator
 from equipoise.policy import Actor
 from equipoise.problem import Problem
@@ -23,7 +24,6 @@ from equipoise.training.config import Config, Environment, make_simulator, reope
 from equipoise.training.metrics import MetricsLog, Row, measure
 from equipoise.training.rollout import collect
 from equipoise.training.run import Run, first_state, read_config
-from equipoise.training.storage import write_atomically
 from equipoise.training.update import update
 
 Watcher = Callable[[Row], None]

@@ -17,8 +17,8 @@ from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from equipoise.algorithms.algorithm import Report
 from equipoise.algorithms.rule import MODES
 from equipoise.algorithms.steps.report import OUTCOMES
+from equipoise.files import write_atomically
 from equipoise.training.rollout import Rollout
-from equipoise.training.storage import write_atomically
 
 Row = dict[str, Any]
 """A row of metrics by column name: numbers, and the mode's and the outcome's names."""

@@ -12,11 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from equipoise.errors import UsageError
+from equipoise.files import write_atomically
+from equipoise.palette import COST, MODE_BACKGROUNDS, REWARD
 from equipoise.training.run import Run
-from equipoise.training.storage import write_atomically
-
-MODE_COLOURS = {"reward": "#cfe3f5", "balance": "#e6d9f2", "safety": "#f9d9c6"}
-"""Background of the iterations in each mode."""
 
 
 def draw(run: Run) -> Path:
@@ -33,10 +31,10 @@ def draw(run: Run) -> Path:
         axis.margins(x=0)
         axis.spines[["top", "right"]].set_visible(False)
 
-    curve(axes[0], steps, _column(run, "reward"), _column(run, "reward_se"), "#1f5fa8")
+    curve(axes[0], steps, _column(run, "reward"), _column(run, "reward_se"), REWARD)
     axes[0].set_ylabel("reward per episode")
     for axis, name in zip(axes[1:], names, strict=False):
-        curve(axis, steps, _column(run, f"cost/{name}"), _column(run, f"cost_se/{name}"), "#b5481a")
+        curve(axis, steps, _column(run, f"cost/{name}"), _column(run, f"cost_se/{name}"), COST)
         limit = run.metrics[0][f"limit/{name}"]
         axis.axhline(limit, color="black", linestyle="--", linewidth=1)
         axis.annotate(f"limit {limit:.4g}", (1, limit), xycoords=("axes fraction", "data"), ha="right", va="bottom")
@@ -48,8 +46,8 @@ def draw(run: Run) -> Path:
     axes[-1].set_ylabel("cos φ (conflict < 0)")
     axes[-1].set_xlabel("environment steps")
 
-    seen = [mode for mode in MODE_COLOURS if mode in {row["mode"] for row in run.metrics}]
-    handles = [Patch(color=MODE_COLOURS[mode], label=f"{mode} mode") for mode in seen]
+    seen = [mode for mode in MODE_BACKGROUNDS if mode in {row["mode"] for row in run.metrics}]
+    handles = [Patch(color=MODE_BACKGROUNDS[mode], label=f"{mode} mode") for mode in seen]
     figure.suptitle(f"{run.config.algorithm_name.upper()} on {run.problem.id}, seed {run.config.seed}")
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
     if len(names) > 1:
@@ -76,4 +74,4 @@ def mode_bands(axis: Axes, run: Run, steps: np.ndarray) -> None:
     """Colour the background by mode, each iteration's band ending at its number of steps."""
     starts = np.concatenate([[0.0], steps[:-1]])
     for start, end, row in zip(starts, steps, run.metrics, strict=True):
-        axis.axvspan(start, end, color=MODE_COLOURS[row["mode"]], linewidth=0)
+        axis.axvspan(start, end, color=MODE_BACKGROUNDS[row["mode"]], linewidth=0)

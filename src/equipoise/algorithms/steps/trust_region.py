@@ -117,7 +117,8 @@ class TrustRegion:
         """
         thinned = jax.tree.map(lambda x: x[:: self.fisher_every], samples).flat()
         weight = thinned.valid / jnp.maximum(thinned.valid.sum(), 1)
-        return fisher_products(policy, thinned.observation, weight)
+        parameters, rebuild = ravel_pytree(policy)
+        return fisher_products(lambda p: rebuild(p)(thinned.observation), parameters, weight)
 
     def natural_gradients(
         self, policy: GaussianPolicy, samples: Samples, gradients: Float[Array, "m d"]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-
-from equipoise.errors import UsageError, unknown
+from equipoise.errors import UsageError
 from equipoise.gradients.aggregators.aligned_mtl import ALIGNED_MTL
 from equipoise.gradients.aggregators.base import ALWAYS, NEVER, Aggregator, Properties
 from equipoise.gradients.aggregators.cagrad import CAGRAD
@@ -20,23 +18,19 @@ from equipoise.gradients.aggregators.pcrpo import PCRPO
 from equipoise.gradients.aggregators.sb_trpo import SB_TRPO
 from equipoise.gradients.aggregators.upgrad import UPGRAD
 from equipoise.gradients.aggregators.weighted_sum import WEIGHTED_SUM
+from equipoise.registry import Registry
 
 __all__ = ["AGGREGATORS", "ALWAYS", "NEVER", "Aggregator", "Properties", "find", "load", "register"]
 
-AGGREGATORS: dict[str, Aggregator] = {}
+AGGREGATORS: Registry[Aggregator] = Registry("aggregator", option="--aggregator")
 """Every aggregator by name."""
 
 
 def register(aggregator: Aggregator) -> Aggregator:
-    """Make an aggregator known by its name; a name that is taken is an error."""
+    """Make an aggregator known by its name; `UsageError` if the name is taken, or it declares no `Properties`."""
     if not isinstance(aggregator.properties, Properties):
         raise UsageError(f"aggregator {aggregator.name!r} declares no Properties")
-    if aggregator.name in AGGREGATORS:
-        raise UsageError(f"there is an aggregator {aggregator.name!r} already; choose another name")
-    if ":" in aggregator.name:
-        raise UsageError(f"aggregator {aggregator.name!r}: a name has no colon; MODULE:NAME is what asks for it")
-    AGGREGATORS[aggregator.name] = aggregator
-    return aggregator
+    return AGGREGATORS.register(aggregator.name, aggregator)
 
 
 def find(name: str) -> Aggregator:
@@ -44,26 +38,12 @@ def find(name: str) -> Aggregator:
 
     Nothing is imported here, so a name that was read from a file can be looked up.
     """
-    module, _, own = name.rpartition(":")
-    if own in AGGREGATORS:
-        return AGGREGATORS[own]
-    if module:
-        raise UsageError(
-            f"aggregator {name!r} is not registered; {module!r} has to be imported and to register it "
-            f"(on the command line: --aggregator {name})"
-        )
-    raise UsageError(f"{unknown('aggregator', name, AGGREGATORS)} (one of your own has to be registered first)")
+    return AGGREGATORS.find(name)
 
 
 def load(name: str) -> Aggregator:
     """Return the aggregator NAME or MODULE:NAME, importing MODULE first: for what a user asks for, never for a file."""
-    module = name.rpartition(":")[0]
-    if module:
-        try:
-            importlib.import_module(module)
-        except ImportError as error:
-            raise UsageError(f"cannot import {module!r} for aggregator {name!r}: {error}") from None
-    return find(name)
+    return AGGREGATORS.load(name)
 
 
 for _aggregator in (

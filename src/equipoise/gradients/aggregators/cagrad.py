@@ -22,7 +22,7 @@ from jaxtyping import Array, Bool, Float
 
 from equipoise.errors import UsageError
 from equipoise.gradients.aggregators.base import ALWAYS, NEVER, Aggregator, Properties, rounding, shortness, units
-from equipoise.gradients.aggregators.binding import every_set, restrict
+from equipoise.numerics.quadratic import every_set, restrict
 
 
 def weights(

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from equipoise.gradients.aggregators.base import ALWAYS, NEVER, Aggregator, Properties, units
-from equipoise.gradients.aggregators.binding import nonnegative
+from equipoise.numerics.quadratic import nonnegative
 
 
 def weights(gram: Float[Array, "m m"], preference: Float[Array, " m"], wanted: Bool[Array, " m"]) -> Float[Array, " m"]:

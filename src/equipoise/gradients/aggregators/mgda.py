@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from equipoise.gradients.aggregators.base import ALWAYS, NEVER, Aggregator, Properties, shortness, units
-from equipoise.gradients.aggregators.binding import nonnegative
+from equipoise.numerics.quadratic import nonnegative
 
 
 def minimum_norm(cosine: Float[Array, "m m"], shorter: Float[Array, " m"]) -> Float[Array, " m"]:

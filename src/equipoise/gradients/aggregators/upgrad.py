@@ -12,13 +12,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from equipoise.gradients.aggregators.base import ALWAYS, NEVER, Aggregator, Properties, units
-from equipoise.gradients.aggregators.binding import projections
+from equipoise.numerics.quadratic import cone_projections
 
 
 def weights(gram: Float[Array, "m m"], preference: Float[Array, " m"], wanted: Bool[Array, " m"]) -> Float[Array, " m"]:
     """Return w of Σ xᵢgᵢ⁺; projecting on a cone commutes with scaling, so it is done on unit vectors."""
     cosine, length, active = units(gram, wanted)
-    return jnp.where(active, preference * length, 0.0) @ projections(cosine, active) / length
+    return jnp.where(active, preference * length, 0.0) @ cone_projections(cosine, active) / length
 
 
 UPGRAD = Aggregator(

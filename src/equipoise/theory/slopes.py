@@ -9,6 +9,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy import stats
 
+from equipoise.statistics import mean_interval
+
 
 class Slope(NamedTuple):
     """A mean with its 95 % interval (Student's t over problems)."""
@@ -41,9 +43,8 @@ def rate(
             slopes.append(np.polyfit(at[use], np.log(errors[use]), 1)[0])
     if len(slopes) < 2:
         return Slope(np.nan, np.nan, np.nan, len(slopes))
-    half = stats.t.ppf(0.975, len(slopes) - 1) * np.std(slopes, ddof=1) / np.sqrt(len(slopes))
-    mean = float(np.mean(slopes))
-    return Slope(mean, mean - float(half), mean + float(half), len(slopes))
+    mean = mean_interval(np.array(slopes))
+    return Slope(mean.value, mean.low, mean.high, len(slopes))
 
 
 def line(x: Float[np.ndarray, " N"], y: Float[np.ndarray, " N"]) -> Slope:

@@ -1,0 +1,74 @@
+"""What a finished run is worth: its evaluation, and its picture."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from equipoise.cli.options import AlgorithmName, EnvironmentId, RunFolder, open_run
+
+if TYPE_CHECKING:
+    from equipoise.statistics import Interval
+
+
+def evaluate(
+    run: RunFolder,
+    episodes: int = 100,
+    seed: int = 0,
+    environment: EnvironmentId = None,
+    algorithm: AlgorithmName = None,
+    threads: int = 0,
+) -> None:
+    """Evaluate a run's newest policy: reward and episode cost with 95 % intervals, and the certificate.
+
+    Args:
+        run: Folder of the run.
+        episodes: Fresh episodes for each of the stochastic and the deterministic policy.
+        seed: Decides the episodes.
+        environment: For a run on an environment MODULE:ID, the same again: it allows the import.
+        algorithm: For a run of an algorithm MODULE:NAME, the same again: it allows the import.
+        threads: Physics threads, 0 for all cores. Results do not depend on it.
+    """
+    from equipoise.training.evaluate import evaluate as evaluate_run
+
+    opened = open_run(run, algorithm)
+    result = evaluate_run(opened, episodes, seed, environment, threads)
+    table = Table(title=f"{opened.problem.id}, {episodes} episodes each, 95 % intervals")
+    table.add_column("")
+    table.add_column("stochastic policy", justify="right")
+    table.add_column("deterministic policy", justify="right")
+    both = (result.stochastic, result.deterministic)
+    table.add_row("reward", *[_interval(policy.reward) for policy in both])
+    for i, name in enumerate(opened.problem.cost_names):
+        costs = [policy.costs[i] for policy in both]
+        table.add_section()
+        table.add_row(f"{name} (limit {costs[0].limit:.4g})", *[_interval(cost.mean) for cost in costs])
+        table.add_row("upper 95 % bound", *[f"{cost.upper:.4g}" for cost in costs])
+        table.add_row("certificate", *[_verdict(cost.certified) for cost in costs])
+        table.add_row("episodes inside", *[_interval(cost.inside, percent=True) for cost in costs])
+    Console().print(table)
+    print(f"written: {run / 'evaluation.json'}")
+
+
+def _interval(interval: Interval, percent: bool = False) -> str:
+    if percent:
+        return f"{100 * interval.value:.0f} % [{100 * interval.low:.0f}, {100 * interval.high:.0f}]"
+    return f"{interval.value:.4g} [{interval.low:.4g}, {interval.high:.4g}]"
+
+
+def _verdict(certified: bool) -> str:
+    return "[green]within the limit[/]" if certified else "[red]not within the limit[/]"
+
+
+def plot(run: RunFolder, algorithm: AlgorithmName = None) -> None:
+    """Draw a run's picture.
+
+    Args:
+        run: Folder of the run.
+        algorithm: For a run of an algorithm MODULE:NAME, the same again: it allows the import.
+    """
+    from equipoise.training.picture import draw
+
+    print(f"written: {draw(open_run(run, algorithm))}")

@@ -1,0 +1,71 @@
+"""A trained policy to look at: filmed, or live in a window."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from equipoise.cli.options import AlgorithmName, EnvironmentId, RunFolder, open_run
+
+if TYPE_CHECKING:
+    from equipoise.films.play import Episode
+
+
+def render(
+    run: RunFolder,
+    out: Path | None = None,
+    episodes: int = 1,
+    seed: int = 0,
+    deterministic: bool = False,
+    size: tuple[int, int] = (640, 480),
+    environment: EnvironmentId = None,
+    algorithm: AlgorithmName = None,
+) -> None:
+    """Film a run's newest policy in real time, with reward so far and cost so far against its limit in the picture.
+
+    Args:
+        run: Folder of the run.
+        out: The film, an mp4 file; by default film.mp4 in the run's folder.
+        episodes: Episodes to film, one after the other.
+        seed: Decides the episodes.
+        deterministic: Take mean actions, instead of drawing them from the policy as in training.
+        size: Width and height of the picture; your own environment has its own size.
+        environment: For a run on an environment MODULE:ID, the same again: it allows the import.
+        algorithm: For a run of an algorithm MODULE:NAME, the same again: it allows the import.
+    """
+    from rich.progress import Progress
+
+    from equipoise.films.film import film
+
+    opened = open_run(run, algorithm)
+    with Progress(transient=True, disable=not sys.stdout.isatty()) as progress:
+        bar = progress.add_task("filming", total=episodes)
+
+        def show(episode: Episode) -> None:
+            share = 1.0 if episode.end else episode.steps / opened.problem.horizon
+            progress.update(bar, completed=episode.number - 1 + share)
+
+        path = film(opened, out, episodes, seed, deterministic, size, environment, show)
+    print(f"written: {path}")
+
+
+def watch(
+    run: RunFolder,
+    seed: int = 0,
+    deterministic: bool = False,
+    environment: EnvironmentId = None,
+    algorithm: AlgorithmName = None,
+) -> None:
+    """Watch a run's newest policy live in MuJoCo's viewer, until its window is closed.
+
+    Args:
+        run: Folder of the run.
+        seed: Decides the episodes.
+        deterministic: Take mean actions, instead of drawing them from the policy as in training.
+        environment: For a run on an environment MODULE:ID, the same again: it allows the import.
+        algorithm: For a run of an algorithm MODULE:NAME, the same again: it allows the import.
+    """
+    from equipoise.films.watch import watch as watch_run
+
+    watch_run(open_run(run, algorithm), seed, deterministic, environment)
