@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any, TypeVar, dataclass_transform
 
 import jax
@@ -23,7 +24,25 @@ def settings(cls: type[T]) -> type[T]:
 
     So a new limit, slack or discount does not recompile an update, and a new number of iterations does.
     """
-    return jax.tree_util.register_dataclass(dataclasses.dataclass(frozen=True)(cls))
+    made = dataclasses.dataclass(frozen=True)(cls)
+    fields = dataclasses.fields(made)  # type: ignore[arg-type]
+    fixed = [f.name for f in fields if f.metadata.get("static")]
+    traced = [f.name for f in fields if not f.metadata.get("static")]
+
+    def flatten(value: T) -> tuple[list[tuple[Any, Any]], tuple[Any, ...]]:
+        leaves = [(jax.tree_util.GetAttrKey(name), getattr(value, name)) for name in traced]
+        return leaves, tuple(getattr(value, name) for name in fixed)
+
+    def unflatten(static: tuple[Any, ...], leaves: Iterable[Any]) -> T:
+        # Not through __init__, as `jax.tree_util.register_dataclass` does: inside an update floats are tracers, which
+        # checkers of types at run time refuse.
+        value = object.__new__(made)
+        for name, leaf in zip((*traced, *fixed), (*leaves, *static), strict=True):
+            object.__setattr__(value, name, leaf)
+        return value
+
+    jax.tree_util.register_pytree_with_keys(made, flatten, unflatten)
+    return made
 
 
 def require(holds: bool, otherwise: str) -> None:
@@ -32,7 +51,7 @@ def require(holds: bool, otherwise: str) -> None:
         raise UsageError(otherwise)
 
 
-def require_ranges(settings: object, **ranges: tuple[float, float]) -> None:
+def require_ranges(settings: object, **ranges: tuple[float | int, float | int]) -> None:
     """Raise `UsageError` for the first field of `settings` outside of its closed range (low, high), or NaN."""
     for name, (low, high) in ranges.items():
         value = getattr(settings, name)
