@@ -82,6 +82,8 @@ class Minibatch(NamedTuple):
     """Advantages of every objective, up is better."""
     valid: Float[Array, " n"]
     """1 for steps that count, else 0."""
+    slope2: Float[Array, " m"]
+    """Squared length of the gradient of every objective's surrogate, at the policy that acted and over all steps."""
 
     def mean(self, values: Float[Array, " n"]) -> Float[Array, ""]:
         """Return the mean of `values` over the steps that count."""

@@ -69,17 +69,18 @@ class Proximal:
         """Minimise the rule's loss for the plan's first candidate, one phase after the other."""
         flat = samples.flat()
         acted = _Densities(policy, flat)
+        gradients = objective_gradients(policy, samples)
+        slope2 = (gradients**2).sum(1)
         rate = jnp.asarray(self.learning_rate * (1 - seen.fraction if self.decay else 1.0))
         now, moments = policy, state
         epochs = []
         for phase in range(rule.phases):
-            run = _Phase(self, flat, acted, _Densities(now, flat), plan, seen, rule, phase)
+            run = _Phase(self, flat, acted, _Densities(now, flat), slope2, plan, seen, rule, phase)
             now, moments, done = run.descend(now, moments, rate, jax.random.fold_in(key, phase))
             epochs.append(done)
         after = _Densities(now, flat)
         ratio = jnp.exp(after.log_density - acted.log_density)
         weight = flat.valid / flat.valid.sum()
-        gradients = objective_gradients(policy, samples)
         step = ravel_pytree(now)[0] - ravel_pytree(policy)[0]
         report = StepReport(
             mode=plan.mode,
@@ -111,6 +112,7 @@ class _Phase(NamedTuple):
     flat: Samples
     acted: _Densities
     start: _Densities
+    slope2: Float[Array, " m"]
     plan: Plan
     seen: Seen
     rule: Rule
@@ -169,4 +171,4 @@ class _Phase(NamedTuple):
         mean, log_std = policy(flat.observation)
         ratio = jnp.exp(gaussian.log_density(flat.action, mean, log_std) - self.acted.log_density[rows])
         kl = gaussian.divergence(self.start.mean[rows], self.start.log_std, mean, log_std)
-        return Minibatch(ratio, kl, flat.advantage, flat.valid.astype(ratio.dtype))
+        return Minibatch(ratio, kl, flat.advantage, flat.valid.astype(ratio.dtype), self.slope2)

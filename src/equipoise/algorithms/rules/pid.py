@@ -1,0 +1,120 @@
+"""PID Lagrangian."""
+
+from __future__ import annotations
+
+from typing import ClassVar, NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from equipoise.algorithms.rule import Plan, Rule, Seen
+from equipoise.algorithms.rules.multiplier import Scaling, fade, units, within
+from equipoise.settings import require, require_positive, require_ranges, settings, static
+
+
+class Control(NamedTuple):
+    """What the controller remembers."""
+
+    count: Float[Array, ""]
+    """Updates seen."""
+    integral: Float[Array, " K"]
+    """K_I Σ violation, from 0 to the upper bound."""
+    proportional: Float[Array, " K"]
+    """The smoothed violation."""
+    past: Float[Array, "D K"]
+    """The violation as smoothed for the derivative, of the last D updates, oldest first."""
+    multiplier: Float[Array, " K"]
+    """λ."""
+    spread: Float[Array, " m"]
+    """The largest spread seen of every objective's advantages, faded."""
+    logged: Float[Array, " K"]
+    """λ in reward per cost."""
+
+
+@settings
+class PID:
+    """A controller of multipliers: proportional to the violation, its sum and its rise, one for each limit."""
+
+    kp: float = 1.0
+    """K_P, by how much λ follows the violation at once."""
+    ki: float = 0.1
+    """K_I, by how much it follows the sum of violations."""
+    kd: float = 0.0
+    """K_D, by how much it follows a rise of the cost."""
+    delay: int = static(default=10)
+    """D, the updates over which that rise is taken."""
+    smooth_p: float = 0.0
+    """Share of the old value in the exponential average of the violation that K_P takes."""
+    smooth_d: float = 0.0
+    """The same in that of the cost that K_D takes."""
+    initial: float = 0.0
+    """The integral before the first update."""
+    upper: float = 100.0
+    """The largest λ, and the largest integral; inf for no bound."""
+    scaling: Scaling = static(default="invariant")
+    """invariant: λ is kept in reward per cost and follows (Ĵ − b)/b, so that the units of reward and costs do not
+    matter; published: λ is a weight of the advantages as they are and follows Ĵ − b."""
+
+    def check(self) -> None:
+        """Raise `UsageError` naming the first value that is not allowed."""
+        finite = (0, 1e30)
+        require_ranges(self, kp=finite, ki=finite, kd=finite, delay=(1, 10_000), smooth_p=(0, 1), smooth_d=(0, 1))
+        require(self.smooth_p < 1 and self.smooth_d < 1, "smooth_p or smooth_d is 1; allowed: below 1")
+        require_positive(self, "upper")
+        require_ranges(self, initial=(0, min(self.upper, 1e30)))
+
+    def init(self, constraints: int) -> Control:
+        """Return the controller before the first update."""
+        zero = jnp.zeros(constraints)
+        start = jnp.full(constraints, self.initial, jnp.float32)
+        past = jnp.zeros((self.delay, constraints))
+        return Control(jnp.zeros(()), start, zero, past, start, jnp.zeros(1 + constraints), zero)
+
+    def control(self, before: Control, seen: Seen) -> tuple[Control, Plan]:
+        """Return the controller after one more update, and the plan that weighs the objectives with its multipliers."""
+        spread = fade(before.spread, seen)
+        unit = units(spread, seen, self.scaling)
+        now, most = unit.violation, self.upper * unit.step
+        first = before.count == 0
+        past = jnp.where(first, now, before.past)
+        smoothed = self.smooth_d * past[-1] + (1 - self.smooth_d) * now
+        proportional = jnp.where(first, now, self.smooth_p * before.proportional + (1 - self.smooth_p) * now)
+        integral = jnp.clip(before.integral + self.ki * unit.step * now, 0.0, most)
+        rise = jnp.maximum(smoothed - past[0], 0.0)
+        multiplier = jnp.clip(unit.step * (self.kp * proportional + self.kd * rise) + integral, 0.0, most)
+        past = jnp.concatenate([past[1:], smoothed[None]])
+        logged = multiplier * unit.reward_per_cost
+        control = Control(before.count + 1, integral, proportional, past, multiplier, spread, logged)
+        return control, unit.plan(multiplier)
+
+
+@settings
+class PIDLagrangian(Rule):
+    """The Lagrangian method with a PID controller of the multipliers."""
+
+    logs: ClassVar[dict[str, str]] = {"multiplier": "λ used in this update, reward per cost"}
+
+    multiplier: PID = PID()
+    """How λ follows the violation."""
+
+    def check(self) -> None:
+        """Raise `UsageError` naming the first setting that is not allowed."""
+        self.multiplier.check()
+
+    def init(self, constraints: int) -> Control:
+        """Start every integral at its initial value."""
+        return self.multiplier.init(constraints)
+
+    def plan(self, memory: Control, seen: Seen) -> tuple[Control, Plan]:
+        """Let the controller see the violations just measured, then weigh reward and costs with its multipliers."""
+        return self.multiplier.control(memory, seen)
+
+    def sound(self, memory: Control) -> Bool[Array, ""]:
+        """Tell whether every multiplier and every integral is from 0 to the upper bound."""
+        scaling, upper = self.multiplier.scaling, self.multiplier.upper
+        kept = (memory.multiplier, memory.integral)
+        return jnp.stack([within(values, memory.spread, scaling, upper) for values in kept]).all()
+
+    def columns(self, memory: Control) -> dict[str, Float[Array, "..."]]:
+        """Return the multipliers."""
+        return {"multiplier": memory.logged}
