@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from equipoise.gradients.metric import Metric, geometry
 from equipoise.gradients.projection import Combination
@@ -38,6 +38,25 @@ class Direction(NamedTuple):
     """Weights of the surrogates whose sum has to rise."""
     floor: Float[Array, " m"]
     """Least change allowed of each surrogate; −∞ where anything is."""
+    plain: Float[Array, " m"] | None = None
+    """pᵢ of a step Σ cᵢuᵢ + Σ pᵢgᵢ, which has plain gradients besides; None if it has none."""
+    mode: Int[Array, ""] | int | None = None
+    """What the step is for (index into `rule.MODES`), if that shows only now; None if it is as planned."""
+
+    def shortened(self, share: Float[Array, ""]) -> Direction:
+        """Return the same direction, a `share` as long."""
+        plain = None if self.plain is None else share * self.plain
+        return self._replace(coefficients=share * self.coefficients, plain=plain)
+
+    def step(self, natural: NaturalGradients) -> Float[Array, " d"]:
+        """Return the step as a vector of parameters."""
+        step = self.coefficients @ natural.directions
+        return step if self.plain is None else step + self.plain @ natural.gradients
+
+    def gain(self, natural: NaturalGradients) -> Float[Array, " m"]:
+        """Return what the step does to every objective, to first order."""
+        gain = natural.gram @ self.coefficients
+        return gain if self.plain is None else gain + natural.gradients @ (self.plain @ natural.gradients)
 
 
 def to_radius(

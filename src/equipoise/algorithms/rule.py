@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from equipoise.algorithms.direction import Direction, Region, projected, weighted
-from equipoise.gradients.metric import Metric
+from equipoise.gradients.metric import Geometry, Metric, geometry
 from equipoise.gradients.projection import Combination, combine
 from equipoise.numerics.krylov import NaturalGradients
 from equipoise.problem import Estimate
@@ -135,8 +135,14 @@ class Rule:
             return projected(natural, self.metric, self.combine, wanted, weights, to)
         return weighted(natural, weights, to)
 
-    def distance(self, kl: Float[Array, ""], change: Float[Array, " m"], seen: Seen) -> Float[Array, ""]:
-        """Return what a trust region bounds, from the KL divergence and the surrogates' changes of a step."""
+    def geometry(self, natural: NaturalGradients, seen: Seen) -> Geometry:
+        """Return the objectives in the rule's metric, in which a report's cos φ are measured."""
+        return geometry(natural, self.metric)
+
+    def distance(
+        self, kl: Float[Array, ""], change: Float[Array, " m"], wanted: Bool[Array, " m"], seen: Seen
+    ) -> Float[Array, ""]:
+        """Return what a trust region bounds, from the KL divergence and the surrogates' changes of a candidate."""
         return kl
 
     def loss(

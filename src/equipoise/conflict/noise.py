@@ -13,16 +13,16 @@ errors that may be correlated).
 
 from __future__ import annotations
 
-from typing import NamedTuple, get_args
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
 from equipoise.conflict.env_gradients import EnvGradients
-from equipoise.gradients.metric import Metric
+from equipoise.gradients.metric import FIXED, Metric
 
-METRICS: tuple[Metric, ...] = get_args(Metric)
-"""All metrics."""
+METRICS: tuple[Metric, ...] = FIXED
+"""The metrics that angles are measured in: those that do not move with the limits."""
 
 RESAMPLES = 1000
 """Of the bootstrap."""

@@ -1,4 +1,4 @@
-"""The four geometries in which reward and cost gradients can be compared and combined.
+"""The five geometries in which reward and cost gradients can be compared and combined.
 
 Every combination ends as a step d = Σ wᵢ uᵢ of natural gradients, so a metric only has to say with which Gram matrix
 of the objectives the weights w are chosen, and how long each objective's vector is taken to be beforehand:
@@ -6,7 +6,9 @@ of the objectives the weights w are chosen, and how long each objective's vector
 - `euclidean`: inner products gᵢᵀgⱼ of the plain gradients, the result preconditioned afterwards;
 - `natural`: ordinary inner products uᵢᵀuⱼ of the natural gradients;
 - `step`: the same between the trust-region steps of each objective alone, each as long as the KL radius lets it be;
-- `fisher`: A_ij = gᵢᵀuⱼ, the inner product of progress. Of the four only this one keeps dᵀgᵢ ≥ 0 for the step taken.
+- `fisher`: A_ij = gᵢᵀuⱼ, the inner product of progress. Of these four only this one keeps dᵀgᵢ ≥ 0 for the step taken;
+- `barrier`: the same of the Fisher matrix with a barrier's curvature added for every limit (`gradients.barrier`), which
+  depends on how far the limits are. It keeps dᵀgᵢ ≥ 0 too.
 """
 
 from __future__ import annotations
@@ -18,8 +20,11 @@ from jaxtyping import Array, Float
 
 from equipoise.numerics.krylov import NaturalGradients
 
-Metric = Literal["euclidean", "natural", "step", "fisher"]
+Metric = Literal["euclidean", "natural", "step", "fisher", "barrier"]
 """Names of the geometries."""
+
+FIXED: tuple[Metric, ...] = ("euclidean", "natural", "step", "fisher")
+"""Those that gradients alone decide, wherever the limits are."""
 
 
 class Geometry(NamedTuple):
@@ -32,10 +37,13 @@ class Geometry(NamedTuple):
 
 
 def geometry(natural: NaturalGradients, metric: Metric) -> Geometry:
-    """Return the objectives' Gram matrix in `metric`, each scaled to unit length in it (`step`: to unit KL)."""
+    """Return the objectives' Gram matrix in `metric`, each scaled to unit length in it (`step`: to unit KL).
+
+    For `barrier`, `natural` has to hold the natural gradients of that geometry (`gradients.barrier.with_barrier`).
+    """
     if metric == "euclidean":
         gram = natural.gradients @ natural.gradients.T
-    elif metric == "fisher":
+    elif metric in ("fisher", "barrier"):
         gram = natural.gram
     else:
         gram = natural.directions @ natural.directions.T

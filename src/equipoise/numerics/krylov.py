@@ -33,6 +33,8 @@ class NaturalGradients(NamedTuple):
     """uᵢ ≈ (F + λI)⁻¹gᵢ."""
     gram: Float[Array, "m m"]
     """A_ij = gᵢᵀuⱼ = uᵢᵀ(F + λI)uⱼ: what a unit step along uⱼ does to objective i."""
+    curvature: Float[Array, "m m"] | None = None
+    """gᵢᵀ(F + λI)gⱼ; None where it was not computed."""
 
 
 def natural_gradients(
@@ -59,7 +61,7 @@ def natural_gradients(
     factor = jnp.linalg.cholesky(system)
     half = jax.scipy.linalg.solve_triangular(factor, inside, lower=True)
     solution = jax.scipy.linalg.solve_triangular(factor, half, lower=True, trans=1)
-    return NaturalGradients(gradients, solution.T @ space, half.T @ half)
+    return NaturalGradients(gradients, solution.T @ space, half.T @ half, inside.T @ system @ inside)
 
 
 def append(basis: Float[Array, "k d"], vectors: Float[Array, "m d"], row: Array | int) -> Float[Array, "k d"]:

@@ -9,14 +9,17 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from equipoise.algorithms.direction import Direction, Region, projected
 from equipoise.algorithms.rule import BALANCE, REWARD, SAFETY, Memory, Plan, Rule, Seen
 from equipoise.algorithms.rules.balance import Balance
 from equipoise.algorithms.rules.crpo import worst_violated
 from equipoise.algorithms.rules.slack import Slack
 from equipoise.gradients.aggregation import aggregated_combination
 from equipoise.gradients.aggregators import find
-from equipoise.gradients.metric import Metric
+from equipoise.gradients.barrier import Barrier, barrier, with_barrier
+from equipoise.gradients.metric import Geometry, Metric, geometry
 from equipoise.gradients.projection import Combination, combine
+from equipoise.numerics.krylov import NaturalGradients
 from equipoise.settings import require_ranges, settings, static
 
 
@@ -36,6 +39,9 @@ class PCRPO(Rule):
     metric: Metric = static(default="euclidean")
     """Geometry in which gradients are compared and projected. In `fisher` the step harms neither on the episodes it was
     computed from; on others `euclidean` steps do less harm (docs/conflict.md)."""
+    barrier: float = 25.0
+    """With metric `barrier`: its strength β in units of 1/limit, for every cost that is below its limit. At a limit of
+    25 the default is the β = 1 of C-TRPO, whose geometry it is."""
     reward_weight: float = 0.5
     """x_r, the reward's weight in the balance; the active constraints share 1 − x_r."""
     balance: Balance = Balance()
@@ -43,7 +49,7 @@ class PCRPO(Rule):
 
     def check(self) -> None:
         """Raise `UsageError` naming the first setting that is not allowed."""
-        require_ranges(self, reward_weight=(0, 1))
+        require_ranges(self, reward_weight=(0, 1), barrier=(0, float("inf")))
         self.slack.check()
         self.balance.check()
 
@@ -80,6 +86,33 @@ class PCRPO(Rule):
         """Combine reward and constraints by the balance's aggregator, and constraints alone by the projection."""
         balance = partial(aggregated_combination, find(self.balance.aggregator))
         return jax.lax.cond(wanted[0] & wanted[1:].any(), balance, combine, gram, preference, wanted)
+
+    def direct(
+        self, natural: NaturalGradients, wanted: Bool[Array, " m"], weights: Float[Array, " m"], seen: Seen, to: Region
+    ) -> Direction:
+        """Project in the metric; with barriers, among the natural gradients of their geometry."""
+        if self.metric != "barrier":
+            return projected(natural, self.metric, self.combine, wanted, weights, to)
+        barred = with_barrier(natural, self._barrier(seen).weights)
+        found = projected(barred.natural, self.metric, self.combine, wanted, weights, to)
+        return found._replace(coefficients=found.coefficients @ barred.mixture)
+
+    def distance(
+        self, kl: Float[Array, ""], change: Float[Array, " m"], wanted: Bool[Array, " m"], seen: Seen
+    ) -> Float[Array, ""]:
+        """Return the KL divergence, with the barriers' if there are any."""
+        return kl + self._barrier(seen).divergence(change[1:]) if self.metric == "barrier" else kl
+
+    def geometry(self, natural: NaturalGradients, seen: Seen) -> Geometry:
+        """Return the objectives in the metric."""
+        if self.metric == "barrier":
+            natural = with_barrier(natural, self._barrier(seen).weights).natural
+        return geometry(natural, self.metric)
+
+    def _barrier(self, seen: Seen) -> Barrier:
+        """Return the barriers of the costs below their limits."""
+        limits = jnp.asarray(seen.limits)
+        return barrier(seen.excess < 0, self.barrier, seen.excess, limits, seen.per_episode[1:])
 
     def _preference(self, reward: Bool[Array, " C"], constraints: Bool[Array, "C K"]) -> Float[Array, "C m"]:
         """Share the weights: x_r for a wanted reward, the rest equally among the wanted constraints."""

@@ -18,7 +18,7 @@ from equipoise.algorithms.direction import Region
 from equipoise.algorithms.prepare import Samples
 from equipoise.algorithms.rule import Plan, Rule, Seen
 from equipoise.algorithms.steps.report import Improved, StepReport
-from equipoise.gradients.metric import cosines, geometry
+from equipoise.gradients.metric import cosines
 from equipoise.numerics import gaussian
 from equipoise.numerics.fisher import fisher_products
 from equipoise.numerics.krylov import NaturalGradients, Products, natural_gradients
@@ -100,10 +100,10 @@ class TrustRegion:
             gain = seen.per_episode * self._heldout(policy, samples, plan, step, seen, rule)
             own |= {"heldout_change": jnp.where(jnp.arange(len(gain)) == 0, gain, -gain)}
         report = StepReport(
-            mode=plan.mode,
+            mode=step.mode,
             outcome=step.outcome,
-            cos=cosines(geometry(natural, rule.metric).gram)[0, 1:],
-            gain=seen.per_episode * (natural.gram @ step.coefficients),
+            cos=cosines(rule.geometry(natural, seen).gram)[0, 1:],
+            gain=seen.per_episode * step.gain,
             kl=step.kl,
             own=own,
         )
@@ -148,21 +148,25 @@ class TrustRegion:
 
         def attempt(candidate: Int[Array, ""], before: _Step) -> tuple[Bool[Array, ""], _Step]:
             direction = rule.direct(natural, plan.wanted[candidate], plan.weights[candidate], seen, region)
-            step = direction.coefficients @ natural.directions
+            step = direction.step(natural)
 
             def judge(share: Float[Array, ""]) -> tuple[Bool[Array, ""], Float[Array, ""]]:
                 kl, change = measure(start + share * step)
                 if not self.line_search:
                     return jnp.isfinite(kl), kl
-                good = (rule.distance(kl, change, seen) <= self.max_kl) & (direction.goal @ change > 0)
+                near = rule.distance(kl, change, plan.wanted[candidate], seen) <= self.max_kl
+                good = near & (direction.goal @ change > 0)
                 return good & (change >= direction.floor).all(), kl
 
             found = backtrack(judge, ~direction.vanishes, self.backtrack, self.backtracks if self.line_search else 0)
             failure = jnp.where(candidate == 0, jnp.where(direction.vanishes, 1, 2), before.outcome)
-            coefficients = found.share * direction.coefficients
+            shortened = direction.shortened(found.share)
+            mode = plan.mode if direction.mode is None else jnp.asarray(direction.mode, jnp.int32)
+            before = before._replace(mode=jnp.where(candidate == 0, mode, before.mode))
             taken = _Step(
-                parameters=start + coefficients @ natural.directions,
-                coefficients=coefficients,
+                parameters=start + shortened.step(natural),
+                gain=shortened.gain(natural),
+                mode=before.mode,
                 candidate=candidate,
                 outcome=jnp.where(candidate == 0, 0, before.outcome + 2).astype(jnp.int32),
                 kl=found.distance,
@@ -179,7 +183,7 @@ class TrustRegion:
             return ~carry[1] & (carry[0] < len(plan.wanted))
 
         zero = jnp.zeros((), jnp.int32)
-        nothing = _Step(start, jnp.zeros(len(natural.gradients)), zero, zero, jnp.zeros(()), zero)
+        nothing = _Step(start, jnp.zeros(len(natural.gradients)), plan.mode, zero, zero, jnp.zeros(()), zero)
         return jax.lax.while_loop(unfinished, try_next, (zero, jnp.zeros((), bool), nothing))[2]
 
     def _heldout(
@@ -194,13 +198,14 @@ class TrustRegion:
         natural = self.natural_gradients(policy, half, objective_gradients(policy, half))
         wanted, weights = plan.wanted[step.candidate], plan.weights[step.candidate]
         direction = rule.direct(natural, wanted, weights, seen, self.region(half))
-        gain = objective_gradients(policy, other) @ (direction.coefficients @ natural.directions)
-        return jnp.where(step.coefficients.any(), gain, 0.0)
+        gain = objective_gradients(policy, other) @ direction.step(natural)
+        return jnp.where((step.parameters != ravel_pytree(policy)[0]).any(), gain, 0.0)
 
 
 class _Step(NamedTuple):
     parameters: Float[Array, " d"]
-    coefficients: Float[Array, " m"]
+    gain: Float[Array, " m"]
+    mode: Int[Array, ""]
     candidate: Int[Array, ""]
     outcome: Int[Array, ""]
     kl: Float[Array, ""]
