@@ -61,9 +61,14 @@ def ending(run: Run) -> Table:
 
 
 class Display:
-    """Shows every iteration as it comes: redrawn on a terminal, a line now and then elsewhere."""
+    """Shows every iteration as it comes: redrawn on a terminal, a line now and then elsewhere.
 
-    def __init__(self, title: str, iterations: int, done: int = 0) -> None:
+    `iterations` is their number where all have as many steps. Where a rule changes that, the number to expect follows
+    from the `planned_steps`, by the mean size of the iterations so far.
+    """
+
+    def __init__(self, title: str, iterations: int, done: int = 0, planned_steps: int | None = None) -> None:
+        self._iterations, self._planned_steps = iterations, planned_steps
         self._console = Console(stderr=False)
         self._bar = Progress(
             TextColumn(f"[bold]{title}"),
@@ -87,9 +92,16 @@ class Display:
     ) -> None:
         self._live.stop()
 
+    def expected(self, row: Row) -> int:
+        """Return how many iterations the run will have taken, as far as can be said after that of `row`."""
+        if self._planned_steps is None:
+            return max(self._iterations, row["iteration"])
+        left = max(0, self._planned_steps - row["steps"])
+        return int(row["iteration"] + -(-left * row["iteration"] // row["steps"]))
+
     def show(self, row: Row) -> None:
         """Show the iteration described by `row`."""
-        self._bar.update(self._task, completed=row["iteration"])
+        self._bar.update(self._task, completed=row["iteration"], total=self.expected(row))
         if self._console.is_terminal:
             self._live.update(Group(summary(row), self._bar))
         elif time.monotonic() - self._last_line >= LINE_EVERY:
