@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from equipoise.errors import UsageError
 from equipoise.numerics.normaliser import Moments
 
 
@@ -103,11 +104,13 @@ class GaussianPolicy(eqx.Module):
 class Actor:
     """A policy frozen together with its normaliser, in NumPy: what acts in rollouts and on robots.
 
-    One small forward pass in NumPy costs half of what a call into compiled JAX does.
+    One small forward pass in NumPy costs half of what a call into compiled JAX does. `expects` says what an observation
+    consists of, for the `UsageError` that one of the wrong length raises.
     """
 
-    def __init__(self, policy: GaussianPolicy, moments: Moments) -> None:
+    def __init__(self, policy: GaussianPolicy, moments: Moments, expects: str = "") -> None:
         self._layers = [(np.asarray(layer.weight).T.copy(), np.asarray(layer.bias)) for layer in policy.network.layers]
+        self._expects = expects
         self._mean = np.asarray(moments.mean)
         self._deviation = np.asarray(moments.deviation)
         weight, bias = self._layers[-1]
@@ -118,6 +121,11 @@ class Actor:
 
     def __call__(self, observation: Float[np.ndarray, "*n obs"]) -> Float[np.ndarray, "*n act"]:
         """Return the mean action, the deterministic policy, at one or many observations (as the task gives them)."""
+        if observation.shape[-1:] != self._mean.shape:
+            raise UsageError(
+                f"an observation has {observation.shape[-1] if observation.ndim else 0} number(s); allowed: "
+                f"{len(self._mean)}{': ' * bool(self._expects)}{self._expects}"
+            )
         hidden = ((observation - self._mean) / self._deviation).astype(np.float32).clip(-10.0, 10.0)
         for weight, bias in self._layers[:-1]:
             hidden = np.tanh(hidden @ weight + bias)

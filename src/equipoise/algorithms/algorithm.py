@@ -78,7 +78,7 @@ class Report(NamedTuple):
     explained: Float[Array, " m"]
     """Share of the variance of their targets that the critics explained before they were fitted."""
     rule: dict[str, Array]
-    """What the rule logs of its memory."""
+    """What rule and lens log of their memories."""
 
 
 class Moved(NamedTuple):
@@ -147,7 +147,7 @@ class Algorithm:
 
     def prepare(self, state: LearnerState, batch: Batch, limits: Float[Array, " K"]) -> Prepared:
         """Set out what the update is computed from, seen through the lens."""
-        seen = self.lens.reshape(batch, self.lens.budget(state.lens, limits))
+        seen = self.lens.reshape(batch, limits)
         return prepare(self.learner, state.critics, state.observations, seen)
 
     def improve(
@@ -167,7 +167,7 @@ class Algorithm:
         )
         memory = self.rule.after(memory, report.cos, report.mode)
         lens = self.lens.after(state.lens, estimate.cost, limits)
-        own = self.rule.columns(memory)
+        own = {**self.rule.columns(memory), **self.lens.columns(lens)}
         return Moved(policy, step, memory, lens, Report(report, policy.log_std.mean(), prepared.explained, own))
 
     def fit(self, critics: Critics, prepared: Prepared, key: PRNGKeyArray) -> Critics:

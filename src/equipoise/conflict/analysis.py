@@ -7,10 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
 from equipoise.algorithms.rule import MODES, Seen
 from equipoise.algorithms.rules.crpo import CRPO
+from equipoise.algorithms.rules.espo import ESPO
 from equipoise.algorithms.rules.pcrpo import PCRPO
 from equipoise.algorithms.steps.trust_region import TrustRegion
 from equipoise.conflict.env_gradients import EnvGradients, Observed, env_gradients, see
@@ -24,10 +26,12 @@ from equipoise.gradients.metric import Metric
 from equipoise.physics import Simulator
 from equipoise.policy import Actor
 from equipoise.problem import Estimate
-from equipoise.training.checkpoint import kept_iterations, load_checkpoint
+from equipoise.training.budget import renew_budget
+from equipoise.training.checkpoint import RunState, kept_iterations, load_checkpoint
 from equipoise.training.config import Environment, reopen_simulator
 from equipoise.training.rollout import collect, random_for
 from equipoise.training.run import Run, first_state
+from equipoise.training.update import compiled_reshape
 
 
 class AtCheckpoint(NamedTuple):
@@ -136,10 +140,16 @@ def _key(run: Run, iteration: int, seed: int, purpose: int) -> tuple[int, ...]:
 
 def _look(run: Run, simulator: Simulator, iteration: int, seed: int) -> Observed:
     """Roll out the policy of a checkpoint, and prepare the rollout as its update would."""
-    state = load_checkpoint(run.path, first_state(run.config, run.problem), iteration).learner
+    state = _at_iteration(run, iteration).learner
+    renew_budget(simulator, run.config.algorithm, state, run.limits)
     actor = Actor(state.policy, state.observations)
     rollout = collect(simulator, actor, run.problem.horizon, _key(run, iteration, seed, 0))
-    return see(state, rollout.batch, run.config.algorithm.learner)
+    batch = compiled_reshape(run.config.algorithm.lens, rollout.batch, jnp.asarray(run.limits))
+    return see(state, batch, run.config.algorithm.learner)
+
+
+def _at_iteration(run: Run, iteration: int) -> RunState:
+    return load_checkpoint(run.path, first_state(run.config, run.problem), iteration)
 
 
 def _at(run: Run, iteration: int, seen: Observed, envs: EnvGradients, cost: int, seed: int) -> AtCheckpoint:
@@ -169,8 +179,10 @@ def _around(
     """Look closely at one checkpoint."""
     own, region = run.config.algorithm.rule, trust_region_of(run)
     crpo = own if isinstance(own, CRPO) else CRPO()
-    pcrpo = own if isinstance(own, PCRPO) else PCRPO()
-    planned = as_planned(seen, np.asarray(run.limits), min(iteration / run.config.iterations, 1.0))
+    pcrpo = own.switch if isinstance(own, ESPO) else own if isinstance(own, PCRPO) else PCRPO()
+    share = min(_at_iteration(run, iteration).steps / run.config.planned_steps, 1.0)
+    planned = as_planned(seen, np.asarray(run.limits), share)
+    renew_budget(simulator, run.config.algorithm, seen.state, run.limits)
     plane = plane_of(seen, region, cost)
     steps = steps_in(plane, seen, pcrpo, pcrpo.reward_weight, region, planned, cost)
     return Around(

@@ -15,30 +15,38 @@ from equipoise.physics import Simulator, Transition
 
 
 class BudgetObserver:
-    """A `Simulator` around another: its observations end with the share of each budget that is left (1 at a reset)."""
+    """A `Simulator` around another: its observations end with what is left of each budget, as a share of its limit.
 
-    def __init__(self, simulator: Simulator, lens: Lens, budget: Float[np.ndarray, " K"]) -> None:
+    It has to be told the limits before an episode starts (`renew_budget`).
+    """
+
+    def __init__(self, simulator: Simulator, lens: Lens) -> None:
         self.inner = simulator
         """The simulator of the task itself."""
         self.num_envs = simulator.num_envs
-        size = simulator.problem.observation_size + len(simulator.problem.cost_names)
+        constraints = len(simulator.problem.cost_names)
+        size = simulator.problem.observation_size + constraints
         self.problem = dataclasses.replace(simulator.problem, observation_size=size)
-        self.budget = budget
-        """What an episode may cost."""
+        self.limits: Float[np.ndarray, " K"] = np.full(constraints, np.nan)
+        """b_k."""
+        self.start: Float[np.ndarray, " K"] = np.full(constraints, np.nan)
+        """What an episode begins with, as a share of each limit."""
         self._lens = lens
-        self._left = np.ones((simulator.num_envs, len(budget)))
+        self._left = np.full((simulator.num_envs, constraints), np.nan)
 
     def reset(self, indices: Sequence[int], randoms: Sequence[np.random.Generator]) -> Float[np.ndarray, "n obs"]:
         """Start an episode in each environment of `indices`, with the whole budget."""
+        if np.isnan(self.start).any():
+            raise RuntimeError("an episode starts before its budget is known: call renew_budget first")
         observation = self.inner.reset(indices, randoms)
-        self._left[list(indices)] = 1.0
+        self._left[list(indices)] = self.start
         return np.concatenate([observation, self._left[list(indices)]], axis=1)
 
     def step(self, action: Float[np.ndarray, "N act"]) -> Transition:
         """Step every environment and charge its budget."""
         step = self.inner.step(action)
         cost = np.where(step.diverged[:, None], 0.0, step.cost)
-        self._left = np.asarray(self._lens.left(self._left, cost, self.budget, self.problem.horizon))
+        self._left = self._lens.left(self._left, cost, self.limits, self.problem.horizon)
         return step._replace(observation=np.concatenate([step.observation, self._left], axis=1))
 
     def close(self) -> None:
@@ -46,9 +54,9 @@ class BudgetObserver:
         self.inner.close()
 
 
-def observed(simulator: Simulator, lens: Lens, limits: tuple[float, ...]) -> Simulator:
+def observed(simulator: Simulator, lens: Lens) -> Simulator:
     """Return `simulator` as the policy sees it through `lens`."""
-    return BudgetObserver(simulator, lens, np.asarray(limits, float)) if lens.observes_budget else simulator
+    return BudgetObserver(simulator, lens) if lens.observes_budget else simulator
 
 
 def bare(simulator: Simulator) -> Simulator:
@@ -59,4 +67,5 @@ def bare(simulator: Simulator) -> Simulator:
 def renew_budget(simulator: Simulator, algorithm: Algorithm, state: LearnerState, limits: tuple[float, ...]) -> None:
     """Give the simulator the budget that the lens's memory says an episode has now."""
     if isinstance(simulator, BudgetObserver):
-        simulator.budget = np.asarray(algorithm.lens.budget(state.lens, jnp.asarray(limits)), float)
+        simulator.limits = np.asarray(limits, float)
+        simulator.start = np.asarray(algorithm.lens.start(state.lens, jnp.asarray(limits)), float)

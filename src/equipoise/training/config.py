@@ -220,10 +220,7 @@ def make_simulator(
 
     A `render_mode` lets an environment that is not of this library draw itself.
     """
-    simulator = _task_itself(config, threads, environment, render_mode)
-    if not config.algorithm.lens.observes_budget:
-        return simulator
-    return observed(simulator, config.algorithm.lens, config.resolve_limits(simulator.problem))
+    return observed(_task_itself(config, threads, environment, render_mode), config.algorithm.lens)
 
 
 def _task_itself(config: Config, threads: int, environment: Environment | None, render_mode: str | None) -> Simulator:

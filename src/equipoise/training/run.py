@@ -60,7 +60,17 @@ class Run:
     @functools.cached_property
     def policy(self) -> Actor:
         """The newest policy: `run.policy(observation)` is its mean action, `run.policy.sample` draws an action."""
-        return Actor(self.state.learner.policy, self.state.learner.observations)
+        learner, lens, names = self.state.learner, self.config.algorithm.lens, self.problem.cost_names
+        if not lens.observes_budget:
+            return Actor(learner.policy, learner.observations)
+        first = ", ".join(f"{share:.4g}" for share in np.asarray(lens.start(learner.lens, jnp.asarray(self.limits))))
+        return Actor(
+            learner.policy,
+            learner.observations,
+            f"the task's {self.problem.observation_size - len(names)}, and then what is left of the budget of each "
+            f"cost ({', '.join(names)}) as a share of its limit: {first} at the start of an episode, and after each "
+            "step what the lens's `left` returns",
+        )
 
     @property
     def limits(self) -> tuple[float, ...]:

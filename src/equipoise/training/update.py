@@ -20,9 +20,9 @@ compiled_fit = jax.jit(critics.fit)
 
 
 @jax.jit
-def compiled_reshape(lens: Lens, memory: Float[Array, "..."], batch: Batch, limits: Float[Array, " K"]) -> Batch:
+def compiled_reshape(lens: Lens, batch: Batch, limits: Float[Array, " K"]) -> Batch:
     """See a rollout through a lens."""
-    return lens.reshape(batch, lens.budget(memory, limits))
+    return lens.reshape(batch, limits)
 
 
 def update(
@@ -38,7 +38,7 @@ def update(
     They need nothing of each other and neither keeps two cores busy alone; inside one compiled function XLA would run
     them one after the other. The pieces that algorithms share are compiled once for all of them.
     """
-    seen = compiled_reshape(algorithm.lens, state.lens, batch, limits)
+    seen = compiled_reshape(algorithm.lens, batch, limits)
     prepared = compiled_prepare(algorithm.learner, state.critics, state.observations, seen)
     flat = prepared.samples.flat()
     with ThreadPoolExecutor(1) as pool:
