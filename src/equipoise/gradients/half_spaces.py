@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from equipoise.gradients.aggregators.binding import every_set, nonnegative, restrict
+from equipoise.numerics.quadratic import every_set, nonnegative, restrict
 
 FAR = 1e6
 """Distances, in radii, beyond which it does not matter how far: their squares fit single precision."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from equipoise.algorithms.rule import Rule
 from equipoise.errors import UsageError
 from equipoise.theory.bounds import best_step
 from equipoise.theory.cmdp import CMDP, stack
 from equipoise.theory.ensemble import Ensemble, describe
 from equipoise.theory.iterate import Result, run, stacked
-from equipoise.theory.methods import Method
 from equipoise.theory.optimum import least_costs, solve
 from equipoise.theory.studies import FIXED, Measured, Study, band, hard, measure
 
@@ -118,8 +119,8 @@ def _least(ensemble: Ensemble) -> np.ndarray:
     return np.concatenate([least_costs(cmdp) for cmdp in ensemble.cmdps])
 
 
-def _run(cmdps: list[CMDP], methods: list[Method], steps: np.ndarray, iterations: int) -> Result:
-    return run(stack(cmdps), stacked(methods), steps, iterations)
+def _run(cmdps: list[CMDP], rules: Sequence[Rule], steps: np.ndarray, iterations: int) -> Result:
+    return run(stack(cmdps), stacked(rules), steps, iterations)
 
 
 def _refused(cmdp: CMDP) -> bool:

@@ -41,7 +41,7 @@ class Findings(NamedTuple):
     sampled: Sequence[Measured]
     """Studies with sampled values on some of the one-cost Garnets."""
     sampled_on: Ensemble
-    """Those."""
+    """The problems of the studies with sampled values."""
 
 
 def pick(measured: Sequence[Measured], study: str) -> list[Measured]:

@@ -22,7 +22,7 @@ class Ensemble(NamedTuple):
     cmdps: Sequence[CMDP]
     """The problems."""
     stacked: CMDP
-    """The same, stacked."""
+    """The problems, stacked along a first axis."""
     reward: Float[np.ndarray, " N"]
     """J*, the constrained optimum."""
     multipliers: Float[np.ndarray, "N K"]

@@ -1,7 +1,8 @@
-"""Run a method on finite CMDPs: many problems (and seeds) at once, in float64, keeping sums instead of histories."""
+"""Run a rule on finite CMDPs: many problems (and seeds) at once, in float64, keeping sums instead of histories."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -10,27 +11,28 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int, Key, PRNGKeyArray
 
+from equipoise.algorithms.rule import Memory, Rule
 from equipoise.problem import Array
 from equipoise.theory.cmdp import CMDP, evaluate, softmax
-from equipoise.theory.methods import Method, Move, View
 from equipoise.theory.natural import implied_multipliers, natural_gradients
 from equipoise.theory.sampling import Sampling, exactly, sample
+from equipoise.theory.tabular import Move, View, move, remember
 
 LATE = 0.9
 """The share of a run after which its sums of the late iterates begin."""
 
 
 class Sums(NamedTuple):
-    """Sums over the iterates so far. J is always exact, whatever the method saw."""
+    """Sums over the iterates so far. J is always exact, whatever the rule saw."""
 
-    output: Float[Array, ""]
-    """Σ w_r, the weight of the iterates as outputs."""
+    weights: Float[Array, " m"]
+    """Σ w."""
     objective: Float[Array, " m"]
     """Σ w_r J."""
     duty: Float[Array, ""]
     """Σ_t Σ_k w_k (b_k − J_k): what the time spent on costs can hide of the reward's gap; see `bounds`."""
     square: Float[Array, ""]
-    """Σ_t (Σ_i w_i)², T for methods whose weights sum to 1."""
+    """Σ_t (Σ_i w_i)²; T if the weights of every step sum to 1."""
     modes: Int[Array, " 3"]
     """Iterations in each of `rule.MODES`."""
     excess: Float[Array, ""]
@@ -38,11 +40,16 @@ class Sums(NamedTuple):
     late: Float[Array, ""]
     """Number of late iterates."""
     late_objective: Float[Array, " m"]
-    """Σ J over them."""
+    """Σ J over the late iterates."""
     late_square: Float[Array, " m"]
-    """Σ J² over them."""
+    """Σ J² over the late iterates."""
     late_error: Float[Array, " K"]
-    """Σ of the standard errors of Ĵ_k over them."""
+    """Σ of the standard errors of Ĵ_k over the late iterates."""
+
+    @property
+    def output(self) -> Float[Array, "..."]:
+        """Σ w_r, the weight of the iterates as outputs."""
+        return self.weights[..., 0]
 
 
 class State(NamedTuple):
@@ -50,10 +57,10 @@ class State(NamedTuple):
 
     parameters: Float[Array, "S A"]
     """θ; starts at 0, the uniform policy."""
-    dual: Float[Array, " K"]
-    """The method's own multipliers, starting at 0."""
+    memory: Memory
+    """What the rule remembers: its multipliers, say."""
     sums: Sums
-    """What is remembered."""
+    """What is measured."""
 
 
 class Result(NamedTuple):
@@ -69,103 +76,118 @@ class Result(NamedTuple):
     """Standard deviation of J over the last tenth: what oscillates."""
     multipliers: Float[Array, " K"]
     """The multipliers that the last iterate's gradients imply."""
+    prices: Float[Array, " K"]
+    """Σ w_k / Σ w_r, the multipliers that the weights of all steps average to. NaN if no iterate improved the reward."""
     sums: Sums
     """The sums over all iterates."""
     policy: Float[Array, "S A"]
     """The last iterate."""
+    memory: Memory
+    """What the rule remembers in the end."""
+
+
+class Trace(NamedTuple):
+    """Every iterate of a run, along a first axis of length T."""
+
+    objective: Float[Array, "T m"]
+    """J."""
+    policy: Float[Array, "T S A"]
+    """π(a|s)."""
+    weights: Float[Array, "T m"]
+    """w of the step."""
+    columns: dict[str, Float[Array, "T ..."]]
+    """What the rule logs of its memory when it has planned the step, as in training."""
 
 
 def run(
     cmdps: CMDP,
-    method: Method,
+    rule: Rule,
     step: Float[np.ndarray, " N"],
     iterations: int,
     sampling: Sampling | None = None,
     seed: int = 0,
 ) -> Result:
-    """Run `method` for `iterations` steps of size α = `step` on every one of N stacked problems.
+    """Run `rule` for `iterations` steps of size α = `step` on every one of N stacked problems.
 
-    The leaves of `method` carry the problems along their first axis too (see `stacked`). With `sampling` the method
-    sees sampled values; repeat a problem in the stack to run it on several seeds.
+    The leaves of `rule` carry the problems along their first axis too (see `stacked`). With `sampling` the rule sees
+    sampled values; repeat a problem in the stack to run it on several seeds.
     """
     with jax.enable_x64(True):
         keys = jax.random.split(jax.random.key(seed), len(step))
-        result = _run(cmdps, method, jnp.asarray(step), keys, jnp.asarray(iterations), sampling)
+        result = _run(cmdps, rule, jnp.asarray(step), keys, jnp.asarray(iterations), sampling)
         return jax.tree.map(np.asarray, result)
 
 
-def trace(
-    cmdp: CMDP, method: Method, step: float, iterations: int
-) -> tuple[Float[np.ndarray, "T m"], Float[np.ndarray, "T S A"]]:
-    """Run `method` with exact values on one problem; return J and the policy of every iterate."""
+def trace(cmdp: CMDP, rule: Rule, step: float, iterations: int) -> Trace:
+    """Run `rule` with exact values on one problem, and return every iterate."""
     with jax.enable_x64(True):
-        problem, method = (jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), x) for x in (cmdp, method))
-        objective, policy = _trace(problem, method, jnp.asarray(step, jnp.float64), iterations)
-        return np.asarray(objective), np.asarray(policy)
+        problem, rule = (jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), x) for x in (cmdp, rule))
+        return jax.tree.map(np.asarray, _trace(problem, rule, jnp.asarray(step, jnp.float64), iterations))
 
 
-def stacked(methods: list[Method]) -> Method:
-    """Stack methods of one kind, one a problem, for `run`."""
-    return jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf, np.float64) for leaf in leaves]), *methods)
+def stacked(rules: Sequence[Rule]) -> Rule:
+    """Stack rules of one kind, one a problem, for `run`."""
+    return jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf, np.float64) for leaf in leaves]), *rules)
 
 
 @partial(jax.jit, static_argnames="iterations")
-def _trace(cmdp: CMDP, method: Method, step: Float[Array, ""], iterations: int) -> tuple[Array, Array]:
-    def once(state: State, t: Array) -> tuple[State, tuple[Array, Array]]:
+def _trace(cmdp: CMDP, rule: Rule, step: Float[Array, ""], iterations: int) -> Trace:
+    def once(state: State, t: Array) -> tuple[State, Trace]:
         view = _look(cmdp, state, t / iterations, None, None)
-        seen = view.exact.objective, view.policy
-        return advance(state, view, method.move(view, state.dual), step), seen
+        memory, taken = move(rule, state.memory, view)
+        seen = Trace(view.exact.objective, view.policy, taken.weights, rule.columns(memory))
+        return advance(state, view, memory, taken, step), seen
 
-    found: tuple[Array, Array] = jax.lax.scan(once, initial(cmdp), jnp.arange(iterations))[1]
+    found: Trace = jax.lax.scan(once, initial(cmdp, rule), jnp.arange(iterations))[1]
     return found
 
 
 @partial(jax.jit, static_argnames="sampling")
 def _run(
     cmdps: CMDP,
-    methods: Method,
+    rules: Rule,
     step: Float[Array, " N"],
     keys: Key[Array, " N"],
     iterations: Int[Array, ""],
     sampling: Sampling | None,
 ) -> Result:
-    def alone(cmdp: CMDP, method: Method, step: Array, key: PRNGKeyArray) -> Result:
+    def alone(cmdp: CMDP, rule: Rule, step: Array, key: PRNGKeyArray) -> Result:
         def once(t: Array, state: State) -> State:
             view = _look(cmdp, state, t / iterations, sampling, jax.random.fold_in(key, t))
-            return advance(state, view, method.move(view, state.dual), step)
+            return advance(state, view, *move(rule, state.memory, view), step)
 
-        return finish(cmdp, jax.lax.fori_loop(0, iterations, once, initial(cmdp)))
+        return finish(cmdp, jax.lax.fori_loop(0, iterations, once, initial(cmdp, rule)))
 
-    return jax.vmap(alone)(cmdps, methods, step, keys)
+    return jax.vmap(alone)(cmdps, rules, step, keys)
 
 
-def initial(cmdp: CMDP) -> State:
-    """Return the start of a run: the uniform policy, multipliers 0, nothing remembered."""
+def initial(cmdp: CMDP, rule: Rule) -> State:
+    """Return the start of a run: the uniform policy, the rule's first memory, nothing measured."""
     m = 1 + len(cmdp.limits)
     nothing, each = jnp.zeros(()), jnp.zeros(m)
-    sums = Sums(nothing, each, nothing, nothing, jnp.zeros(3, jnp.int32), nothing, nothing, each, each, each[1:])
-    return State(jnp.zeros(cmdp.reward.shape), jnp.zeros(m - 1), sums)
+    sums = Sums(each, each, nothing, nothing, jnp.zeros(3, jnp.int32), nothing, nothing, each, each, each[1:])
+    return State(jnp.zeros(cmdp.reward.shape), remember(rule, m - 1), sums)
 
 
-def _look(cmdp: CMDP, state: State, progress: Array, sampling: Sampling | None, key: PRNGKeyArray | None) -> View:
+def _look(cmdp: CMDP, state: State, fraction: Array, sampling: Sampling | None, key: PRNGKeyArray | None) -> View:
     policy = softmax(state.parameters)
     exact = evaluate(cmdp, policy)
     if sampling is None or key is None:
-        return View(cmdp, policy, exact, exact.quality, exactly(exact.objective), progress)
+        return View(cmdp, policy, exact, exact.quality, exactly(exact.objective), fraction)
     quality, estimate = sample(cmdp, policy, sampling, key)
-    return View(cmdp, policy, exact, quality, estimate, progress)
+    return View(cmdp, policy, exact, quality, estimate, fraction)
 
 
-def advance(state: State, view: View, move: Move, step: Float[Array, ""]) -> State:
-    """Take the move θ ← θ + α/(1 − γ) · direction (Xu, Liang & Lan 2021, eq. 7), and remember the iterate it left."""
+def advance(state: State, view: View, memory: Memory, move: Move, step: Float[Array, ""]) -> State:
+    """Take the move θ ← θ + α/(1 − γ) · direction (Xu, Liang & Lan 2021, eq. 7), and measure the iterate it left."""
     sums, objective, limits = state.sums, view.exact.objective, view.cmdp.limits
     over = -objective[1:] - limits
-    late = jnp.where(view.progress >= LATE, 1.0, 0.0)
+    late = jnp.where(view.fraction >= LATE, 1.0, 0.0)
     return State(
         parameters=state.parameters + step / (1 - view.cmdp.discount) * move.direction,
-        dual=move.dual,
+        memory=memory,
         sums=Sums(
-            output=sums.output + move.weights[0],
+            weights=sums.weights + move.weights,
             objective=sums.objective + move.weights[0] * objective,
             duty=sums.duty - move.weights[1:] @ over,
             square=sums.square + move.weights.sum() ** 2,
@@ -185,12 +207,15 @@ def finish(cmdp: CMDP, state: State) -> Result:
     exact = evaluate(cmdp, policy)
     natural = natural_gradients(policy, exact.advantage, exact.occupancy, cmdp.discount)
     late = sums.late_objective / sums.late
+    output = jnp.where(sums.output > 0, sums.output, jnp.nan)
     return Result(
-        average=jnp.where(sums.output > 0, sums.objective / jnp.where(sums.output > 0, sums.output, 1.0), jnp.nan),
+        average=sums.objective / output,
         last=exact.objective,
         late=late,
         swing=jnp.sqrt(jnp.maximum(sums.late_square / sums.late - late**2, 0)),
         multipliers=implied_multipliers(natural.gram),
+        prices=sums.weights[1:] / output,
         sums=sums,
         policy=policy,
+        memory=state.memory,
     )

@@ -29,14 +29,14 @@ def natural_gradients(
     m = len(advantage)
     gradients = (occupancy[:, None] * policy * advantage).reshape(m, -1) / (1 - discount)
     directions = (advantage - advantage.mean(-1, keepdims=True)).reshape(m, -1) / (1 - discount)
-    progress = gradients @ directions.T
-    return NaturalGradients(gradients, directions, 0.5 * (progress + progress.T))
+    gram = gradients @ directions.T
+    return NaturalGradients(gradients, directions, 0.5 * (gram + gram.T))
 
 
-def implied_multipliers(progress: Float[Array, "m m"]) -> Float[Array, " K"]:
+def implied_multipliers(gram: Float[Array, "m m"]) -> Float[Array, " K"]:
     """Return the λ ≥ 0 that best balances reward and costs: argmin ‖g_r + Σ λ_k g_k‖ in the Fisher metric.
 
     For one constraint max(0, −⟨g_r, g_c⟩/⟨g_c, g_c⟩). At a constrained optimum it is λ* (of binding constraints).
-    The same as the multipliers with which the reward's gradient is projected on the cone that harms no cost.
+    With these multipliers the reward's gradient is projected on the cone of directions that harm no cost.
     """
-    return project(progress, jnp.arange(len(progress)) > 0)[0, 1:]
+    return project(gram, jnp.arange(len(gram)) > 0)[0, 1:]

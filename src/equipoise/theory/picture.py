@@ -11,11 +11,13 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from equipoise.algorithms.rule import Rule
 from equipoise.palette import AMBER, BALANCE, COST, GREEN, GREY, REWARD
 from equipoise.theory.criteria import Findings, offset_points, over_time, pick, plateau_points
 from equipoise.theory.families import saw_tooth
 from equipoise.theory.iterate import trace
-from equipoise.theory.methods import Method, PrimalDual, Regularised
+from equipoise.theory.primal_dual import PrimalDual
+from equipoise.theory.regularised import Regularised
 from equipoise.theory.studies import Measured, band, hard
 
 COLOURS = {
@@ -106,15 +108,15 @@ def _offset(axis: Axes, findings: Findings) -> None:
 
 def _oscillation(axis: Axes) -> None:
     """Draw the saw-tooth bandit, whose cost weighs ten times as much as its reward, with one step size for all."""
-    methods: dict[str, Method] = {
+    rules: dict[str, Rule] = {
         "CRPO, tolerance 0": hard(0.0),
         "PCRPO, fixed slack": band(-0.05, 0.0),
         "NPG primal-dual": PrimalDual(0.1, 10.0),
         "regularised primal-dual": Regularised(0.1, 10.0, 0.1),
     }
     cmdp = saw_tooth()
-    for name, method in methods.items():
-        objective, _ = trace(cmdp, method, 0.5, 300)
+    for name, rule in rules.items():
+        objective = trace(cmdp, rule, 0.5, 300).objective
         axis.plot(-objective[:, 1], color=COLOURS[name], linewidth=1.3)
     axis.axhline(float(cmdp.limits[0]), color="black", linestyle="--", linewidth=1)
     axis.set_xlabel("iteration")

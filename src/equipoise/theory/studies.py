@@ -1,4 +1,4 @@
-"""The runs of the experiment: which method, with which step size, tolerance or slack, and what bounds its gap.
+"""The runs of the experiment: which rule, with which step size, tolerance or slack, and what bounds its gap.
 
 η is the theorem's tolerance at the step size used (`bounds.tolerance`); it shrinks as 1/√T.
 """
@@ -12,6 +12,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float
 
+from equipoise.algorithms.rule import Rule
 from equipoise.algorithms.rules.crpo import CRPO
 from equipoise.algorithms.rules.pcrpo import PCRPO
 from equipoise.algorithms.rules.slack import Schedule, Slack
@@ -19,7 +20,8 @@ from equipoise.gradients.metric import Metric
 from equipoise.theory import bounds
 from equipoise.theory.ensemble import Ensemble
 from equipoise.theory.iterate import Result, run, stacked
-from equipoise.theory.methods import Method, PrimalDual, Regularised, Switch
+from equipoise.theory.primal_dual import PrimalDual
+from equipoise.theory.regularised import Regularised
 from equipoise.theory.sampling import Sampling
 
 FIXED = 0.3
@@ -27,7 +29,7 @@ FIXED = 0.3
 
 
 class Setting(NamedTuple):
-    """What a method's settings may depend on."""
+    """What a rule's settings may depend on."""
 
     tolerance: float
     """η at this step size."""
@@ -49,12 +51,12 @@ class Setting(NamedTuple):
 
 
 class Study(NamedTuple):
-    """One method with one way of choosing its step size."""
+    """One rule with one way of choosing its step size."""
 
     name: str
     """For tables."""
-    make: Callable[[Setting], Method]
-    """The method for a problem and T."""
+    make: Callable[[Setting], Rule]
+    """The rule for a problem and T."""
     step: Callable[[Setting], float] | None = None
     """α; by default the theorem's best."""
     promised: Callable[[Setting], float] | None = None
@@ -87,7 +89,7 @@ class Measured(NamedTuple):
     last_gap: Float[np.ndarray, " N"]
     """The gap of the last iterate; with sampling the mean over the last tenth."""
     last_violation: Float[np.ndarray, " N"]
-    """Its violation, likewise."""
+    """The violation of the last iterate; with sampling the mean over the last tenth."""
     multiplier_error: Float[np.ndarray, " N"]
     """‖λ̂ − λ*‖₁/‖λ*‖₁ of the multipliers that the last iterate implies."""
     reward_weight: Float[np.ndarray, " N"]
@@ -110,20 +112,20 @@ class Measured(NamedTuple):
 
     @property
     def last_distance(self) -> Float[np.ndarray, " N"]:
-        """The same for the last iterate."""
+        """How far the last iterate is from optimal and feasible: the larger of gap and violation."""
         return np.fmax(self.last_gap, self.last_violation)
 
 
 def band(
     low: float, high: float, metric: Metric = "fisher", schedule: Schedule = "constant", warm_up: float = 0.0
-) -> Switch:
+) -> PCRPO:
     """Return PCRPO with the band [b + low, b + high] in units of the cost."""
-    return Switch(PCRPO(slack=Slack(schedule, low, high, "cost", warm_up=warm_up), metric=metric))
+    return PCRPO(slack=Slack(schedule, low, high, "cost", warm_up=warm_up), metric=metric)
 
 
-def hard(tolerance: float) -> Switch:
+def hard(tolerance: float) -> CRPO:
     """Return CRPO with a tolerance in units of the cost."""
-    return Switch(CRPO(tolerance=tolerance))
+    return CRPO(tolerance=tolerance)
 
 
 def convergence() -> list[Study]:
@@ -184,11 +186,11 @@ def sampled(sampling: Sampling) -> list[Study]:
 
 
 def alike(studies: Sequence[Study]) -> list[list[Study]]:
-    """Group studies whose methods differ in numbers only, and so share their compiled code."""
+    """Group studies whose rules differ in numbers only, and so share their compiled code."""
     groups: dict[str, list[Study]] = {}
     for study in studies:
-        method = study.make(Setting(tolerance=0.1, slater=0.1, discount=0.5, states=2, actions=2, iterations=100))
-        groups.setdefault(str(jax.tree.structure(method)), []).append(study)
+        rule = study.make(Setting(tolerance=0.1, slater=0.1, discount=0.5, states=2, actions=2, iterations=100))
+        groups.setdefault(str(jax.tree.structure(rule)), []).append(study)
     return list(groups.values())
 
 
@@ -204,8 +206,8 @@ def measure(study: Study, ensemble: Ensemble, iterations: int, seed: int = 0) ->
         eta = float(bounds.tolerance(discount, ensemble.actions, wide, iterations, size))
         step.append(size)
         settings.append(setting._replace(tolerance=eta))
-    method = stacked([study.make(setting) for setting in settings])
-    result = run(ensemble.stacked, method, np.array(step), iterations, study.sampling, seed)
+    rules = stacked([study.make(setting) for setting in settings])
+    result = run(ensemble.stacked, rules, np.array(step), iterations, study.sampling, seed)
     return _compare(study, ensemble, settings, np.array(step), width, result)
 
 

@@ -70,7 +70,7 @@ class ESPO(Rule):
     @property
     def switch(self) -> PCRPO:
         """The rule that plans."""
-        return PCRPO(self.slack, self.metric, self.reward_weight, self.balance)
+        return PCRPO(slack=self.slack, metric=self.metric, reward_weight=self.reward_weight, balance=self.balance)
 
     def check(self) -> None:
         """Raise `UsageError` naming the first setting that is not allowed."""

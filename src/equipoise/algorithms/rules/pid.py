@@ -15,7 +15,7 @@ from equipoise.settings import require, require_positive, require_ranges, settin
 class Control(NamedTuple):
     """What the controller remembers."""
 
-    count: Float[Array, ""]
+    updates: Float[Array, ""]
     """Updates seen."""
     integral: Float[Array, " K"]
     """K_I Σ violation, from 0 to the upper bound."""
@@ -75,7 +75,7 @@ class PID:
         spread = fade(before.spread, seen)
         unit = units(spread, seen, self.scaling)
         now, most = unit.violation, self.upper * unit.step
-        first = before.count == 0
+        first = before.updates == 0
         past = jnp.where(first, now, before.past)
         smoothed = self.smooth_d * past[-1] + (1 - self.smooth_d) * now
         proportional = jnp.where(first, now, self.smooth_p * before.proportional + (1 - self.smooth_p) * now)
@@ -84,7 +84,7 @@ class PID:
         multiplier = jnp.clip(unit.step * (self.kp * proportional + self.kd * rise) + integral, 0.0, most)
         past = jnp.concatenate([past[1:], smoothed[None]])
         logged = multiplier * unit.reward_per_cost
-        control = Control(before.count + 1, integral, proportional, past, multiplier, spread, logged)
+        control = Control(before.updates + 1, integral, proportional, past, multiplier, spread, logged)
         return control, unit.plan(multiplier)
 
 

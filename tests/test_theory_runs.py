@@ -1,4 +1,4 @@
-"""Natural gradients in closed form, the methods on finite CMDPs, the theorem's inequality, and sampled values."""
+"""Natural gradients in closed form, the switches and primal-dual methods on finite CMDPs, the theorem's inequality, and sampled values."""
 
 import jax
 import jax.numpy as jnp
@@ -9,15 +9,19 @@ from equipoise.algorithms.pcrpo import PCRPO
 from equipoise.algorithms.slack import Slack
 from scipy.optimize import brentq
 
+from equipoise.algorithms.rules.crpo import CRPO
+from equipoise.algorithms.rules.pcrpo import PCRPO
+from equipoise.algorithms.rules.slack import Slack
 from equipoise.errors import UsageError
 from equipoise.theory import bounds, iterate
 from equipoise.theory.cmdp import CMDP, evaluate, softmax, stack
 from equipoise.theory.ensemble import describe
 from equipoise.theory.families import bandit, garnet, saw_tooth, see_saw, two_masters
 from equipoise.theory.iterate import run, stacked, trace
-from equipoise.theory.methods import PrimalDual, Regularised, Switch
 from equipoise.theory.natural import implied_multipliers, natural_gradients
 from equipoise.theory.optimum import solve
+from equipoise.theory.primal_dual import PrimalDual
+from equipoise.theory.regularised import Regularised
 from equipoise.theory.sampling import Sampling, rollout, sample
 from equipoise.theory.studies import band, hard
 
@@ -115,7 +119,7 @@ def test_pcrpo_without_a_band_is_crpo_iterate_for_iterate(cmdp, tolerance):
 
 def test_with_exact_values_calibrated_slack_is_the_hard_switch():
     """Up to rounding: they are two programs, which XLA may compile to different orders of summation."""
-    calibrated = Switch(PCRPO(slack=Slack("calibrated", high=0.0)))
+    calibrated = PCRPO(slack=Slack("calibrated", high=0.0))
     found, expected = (trace(GARNETS[0], method, 0.05, 60)[1] for method in (calibrated, hard(0.0)))
     np.testing.assert_allclose(found, expected, rtol=1e-9)
 
@@ -178,7 +182,7 @@ def test_the_regularised_method_rests_at_the_saddle_point_of_the_regularised_lag
     """On the see-saw: logit p = (1 − λ)/τ and λ = (p − ½)/τ, p the probability of the action that pays and costs."""
     temperature = 0.2
     p = brentq(lambda p: np.log(p / (1 - p)) - (1 - (p - 0.5) / temperature) / temperature, 0.01, 0.99)
-    _, policy = trace(see_saw(), Regularised(0.2, 10.0, temperature), 0.5, 400)
+    policy = trace(see_saw(), Regularised(0.2, 10.0, temperature), 0.5, 400).policy
     assert policy[-1, 0, 0] == pytest.approx(p, abs=1e-6)
 
 
@@ -228,6 +232,7 @@ def test_a_run_remembers_the_sums_over_its_iterates():
     assert 0 < improving.sum() < iterations
     assert sums.output[0] == improving.sum()
     np.testing.assert_allclose(sums.objective[0], [reward[improving].sum(), -cost[improving].sum()])
+    assert sums.weights[0].sum() == pytest.approx(iterations)
     np.testing.assert_allclose(sums.duty[0], (limit - cost[~improving]).sum())
     np.testing.assert_allclose(sums.excess[0], np.maximum(cost - limit, 0).sum())
     np.testing.assert_array_equal(sums.modes[0], [improving.sum(), 0, (~improving).sum()])
@@ -320,6 +325,6 @@ def test_float64_stays_inside():
     assert not jax.config.jax_enable_x64
 
 
-def test_handlers_are_the_librarys_own():
-    assert isinstance(hard(0.1).handler, CRPO)
-    assert isinstance(band(-0.1, 0.1).handler, PCRPO)
+def test_the_rules_are_the_librarys_own():
+    assert isinstance(hard(0.1), CRPO)
+    assert isinstance(band(-0.1, 0.1), PCRPO)
