@@ -1,12 +1,9 @@
-"""Natural gradients in closed form, the switches and primal-dual methods on finite CMDPs, the theorem's inequality, and sampled values."""
+"""Rules of the library on finite CMDPs, the theorem's inequality, and sampled values."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from equipoise.algorithms.crpo import CRPO
-from equipoise.algorithms.pcrpo import PCRPO
-from equipoise.algorithms.slack import Slack
 from scipy.optimize import brentq
 
 from equipoise.algorithms.rules.crpo import CRPO

@@ -77,7 +77,7 @@ class Result(NamedTuple):
     multipliers: Float[Array, " K"]
     """The multipliers that the last iterate's gradients imply."""
     prices: Float[Array, " K"]
-    """Σ w_k / Σ w_r, the multipliers that the weights of all steps average to. NaN if no iterate improved the reward."""
+    """Σ w_k / Σ w_r, the multipliers that the weights of all steps average to. NaN if none improved the reward."""
     sums: Sums
     """The sums over all iterates."""
     policy: Float[Array, "S A"]
