@@ -1,4 +1,4 @@
-"""What every algorithm has to keep, over the registry: the contract that the library ships, parents' bits, and resuming."""
+"""What every algorithm has to keep, over the registry: the contract, its parent's bits, and resuming."""
 
 from __future__ import annotations
 
@@ -36,3 +36,121 @@ def test_limits_that_never_bind_give_the_parent_bit_for_bit(name):
             assert MODES[int(report.step.mode)] == "reward"
         policies.append([np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(own.policy)])
     assert policies[0] == policies[1]
+
+
+# Through the training loop
+
+
+class GymBandit(gymnasium.Env):
+    """The bandit as an environment of Gymnasium's: reward −(a − 2)², cost a², an episode of one step."""
+
+    observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (3,))
+    action_space = gymnasium.spaces.Box(-np.inf, np.inf, (1,))
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.array([1.0, 0.0, 0.0], np.float32), {}
+
+    def step(self, action):
+        a = float(action[0])
+        return np.array([1.0, 1.0, a], np.float32), -((a - 2) ** 2), True, False, {"cost": a**2}
+
+
+OPTIONS = {"steps_per_iteration": 2000, "total_steps": 8000, "limits": (1.0,), "horizon": 1}
+
+
+class Stop(KeyboardInterrupt):
+    """Raised by a watcher to end a run early."""
+
+
+def stop_after_two(row):
+    if row["iteration"] == 2:
+        raise Stop
+
+
+def numbers(run):
+    return [{name: repr(value) for name, value in row.items() if "time/" not in name} for row in run.metrics]
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_every_algorithm_resumes_bit_for_bit_memory_included(name, tmp_path):
+    algorithm = small(name)
+    whole = equipoise.train(algorithm, GymBandit, run_dir=tmp_path / "whole", **OPTIONS)
+    with pytest.raises(Stop):
+        equipoise.train(algorithm, GymBandit, run_dir=tmp_path / "cut", watch=stop_after_two, **OPTIONS)
+    resumed = equipoise.resume(tmp_path / "cut", environment=GymBandit)
+    for row in (*whole.metrics, *resumed.metrics):
+        row.pop("steps_per_second")
+    assert numbers(resumed) == numbers(whole)
+    states = [[np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(run.state)] for run in (whole, resumed)]
+    assert states[0] == states[1]
+    assert resumed.config.algorithm == algorithm
+    logged = set(algorithm.rule.logs) | set(algorithm.step.logs) - {"heldout_change"}
+    assert {column.split("/")[0] for column in whole.metrics[0]} >= logged
+
+
+# The checks can fail
+
+
+@settings
+class Broken(Rule):
+    """A rule that is wrong in one way."""
+
+    def plan(self, memory, seen):
+        return memory, single(1, jnp.ones(1 + len(seen.limits)))
+
+
+@settings
+class Forgetful(Broken):
+    def plan(self, memory, seen):
+        return seen.excess, super().plan(memory, seen)[1]
+
+
+@settings
+class Negative(Broken):
+    def plan(self, memory, seen):
+        return memory, single(1, jnp.where(jnp.arange(1 + len(seen.limits)) == 0, 1.0, -1.0))
+
+
+@settings
+class Silent(Broken):
+    def columns(self, memory):
+        return {"secret": jnp.zeros(())}
+
+
+@settings
+class Unsound(Broken):
+    def sound(self, memory):
+        return jnp.zeros((), bool)
+
+
+@settings
+class WrongMode(Broken):
+    def plan(self, memory, seen):
+        return memory, single(0, jnp.ones(1 + len(seen.limits)))
+
+
+@settings
+class Unruly(Broken):
+    """Depends on how far away a limit is that never binds."""
+
+    def plan(self, memory, seen):
+        weights = jnp.concatenate([jnp.ones(1), 1 / (1 + 1e-9 * seen.limits)])
+        return memory, single(1, weights)
+
+
+@pytest.mark.parametrize(
+    ("rule", "check", "said"),
+    [
+        (Forgetful(), contract.check_plans, "plan returns a memory of"),
+        (Negative(), contract.check_plans, "allowed: finite, 0 or more"),
+        (WrongMode(), contract.check_plans, "mode 0 for a first candidate"),
+        (Unsound(), contract.check_plans, "the memory is not sound"),
+        (Silent(), contract.check_columns, "but logs describes"),
+        (Unruly(), contract.check_limits_that_never_bind, "a limit that never binds moves the policy"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Rule) else "",
+)
+def test_a_broken_rule_is_found_out(rule, check, said):
+    with pytest.raises(AssertionError, match=said):
+        check(Algorithm(rule, TrustRegion(), learner=Learner()))

@@ -95,7 +95,7 @@ def test_help_explains_every_field(name, capsys):
     said = capsys.readouterr().out
     parts = re.split(r"^\W{0,3}(--[a-z][\w.-]+)", said, flags=re.MULTILINE)[1:]
     explained = dict(zip(parts[::2], parts[1::2], strict=True))
-    assert {"--total-steps", "--run-dir", "--discount", "--trust-region.max-kl", "--critic.epochs"} <= set(explained)
+    assert {"--total-steps", "--run-dir", "--discount", "--critic.epochs", "--preset"} <= set(explained)
     for option, text in explained.items():
         words = re.findall(r"\b[A-Za-z]{3,}\b", text.split("(default")[0])
         assert len(words) >= 2, option
@@ -136,6 +136,12 @@ def test_help_explains_every_field(name, capsys):
         (["train", "trpo", "Pendulum-v1"], "Pendulum-v1 has no limits of its own"),
         (["train", "pcrpo", "SafetyHopper-v4", "--balance.aggregator", "cagrd"], "did you mean 'cagrad'?"),
         (["train", "pcrpo", "SafetyHopper-v4", "--balance.aggregator", "nomod:up"], "cannot import 'nomod'"),
+        (["train", "nomod:Mine", "SafetyHopper-v4"], "cannot import 'nomod' for algorithm 'nomod:Mine'"),
+        (["train", "equipoise.algorithms.rules.crpo:CRP", "SafetyHopper-v4"], "did you mean 'CRPO'?"),
+        (["train", "ppo", "SafetyHopper-v4", "--preset", "omnisave"], "ppo has no preset 'omnisave'; there: omnisafe"),
+        (["train", "pcrpo", "SafetyHopper-v4", "--slots", "4"], "--slots is called --num-envs now"),
+        (["train", "pcrpo", "SafetyHopper-v4", "--trust-region.harm", "1"], "is called --step.allowed-loss now"),
+        (["train", "pcrpo", "SafetyHopper-v4", "--trust-region.max-kl", "1"], "is called --step.max-kl now"),
         (["evaluate", "nowhere"], "nowhere is no run of equipoise"),
         (["resume", "nowhere"], "nowhere is no run of equipoise"),
         (["plot", "nowhere"], "nowhere is no run of equipoise"),
@@ -149,6 +155,8 @@ def test_mistakes_are_told_in_one_line_and_leave_nothing(arguments, expected, tm
 
 MISTAKES_IN_PYTHON = {
     'equipoise.PCRPO(metric="fischer"), hopper': "unknown metric 'fischer'; did you mean 'fisher'?",
+    'equipoise.Algorithm(equipoise.PCRPO(metric="fischer")), hopper': "unknown metric 'fischer'; did you mean 'fisher'?",
+    "3, hopper": "algorithm is 3; allowed: a Rule, an Algorithm, or the name of one",
     'equipoise.PCRPO(balance=equipoise.Balance("upgrade")), hopper': (
         "unknown aggregator 'upgrade'; did you mean 'upgrad'? (one of your own has to be registered first)"
     ),
@@ -232,7 +240,9 @@ def test_a_run_does_not_import_a_module_because_its_file_names_it(copy, capsys):
     [
         ({"format": config.FORMAT + 1, "equipoise": "9.9"}, "install equipoise==9.9"),
         ({"unheard_of": 1}, "does not fit equipoise"),
-        ({"algorithm_name": "sorcery"}, "does not fit equipoise"),
+        ({"algorithm": {"rule": {"kind": "Sorcery"}}}, "has a rule of the user's own, Sorcery"),
+        ({"algorithm": {"rule": 3}}, "does not fit equipoise"),
+        ({"format": 2, "equipoise": "0.1.0"}, "in format 2; this is"),
         ({"seed": "many"}, "does not fit equipoise"),
     ],
 )

@@ -1,4 +1,4 @@
-"""What every algorithm has to keep, as checks that its author can run; the library's own tests run them over the registry.
+"""What every algorithm has to keep, as checks that its author can run; the library runs them over its registry.
 
 Each check takes an `Algorithm` and raises `AssertionError` with a message that says what is wrong.
 """
@@ -120,10 +120,10 @@ def check_update_is_pure(algorithm: Algorithm) -> None:
     state, batch = _first(algorithm)
     limits = jnp.asarray([[0.2], [2.0], [500.0]])
 
-    def alone(limit: Array) -> tuple[LearnerState, Report]:
+    def alone(state: LearnerState, batch: Batch, limit: Array) -> tuple[LearnerState, Report]:
         return small(algorithm).update(state, batch, limit, jnp.asarray(0.5), jax.random.key(1))
 
-    together = jax.jit(jax.vmap(alone))(limits)
+    together = jax.jit(jax.vmap(alone, (None, None, 0)))(state, jax.tree.map(jnp.asarray, batch), limits)
     for i, limit in enumerate(limits):
         one = _updated(algorithm, state, batch, float(limit[0]))
         row = jax.tree.map(lambda leaf, i=i: leaf[i], together)
@@ -138,7 +138,7 @@ def check_environments_are_alike(algorithm: Algorithm) -> None:
         return  # minibatches are drawn by place, so that another order is another draw
     state, batch = _first(algorithm)
     order = np.random.default_rng(0).permutation(batch.reward.shape[1])
-    permuted = Batch(*(x[:, order] for x in batch[:-1]), estimate=batch.estimate)
+    permuted = Batch(*(x[:, order] for x in batch[:-1]), batch.estimate)
     one, other = (_updated(algorithm, state, b, 1.0)[0] for b in (batch, permuted))
     apart, moved = _distance(one.policy, other.policy), _distance(one.policy, state.policy)
     assert apart <= 1e-2 * max(moved, 1e-3), f"the order of the environments moves the policy by {apart:.2g}"
