@@ -155,7 +155,7 @@ def test_mistakes_are_told_in_one_line_and_leave_nothing(arguments, expected, tm
 
 MISTAKES_IN_PYTHON = {
     'equipoise.PCRPO(metric="fischer"), hopper': "unknown metric 'fischer'; did you mean 'fisher'?",
-    'equipoise.Algorithm(equipoise.PCRPO(metric="fischer")), hopper': "unknown metric 'fischer'; did you mean 'fisher'?",
+    'equipoise.Algorithm(equipoise.PCRPO(metric="steps")), hopper': "unknown metric 'steps'; did you mean 'step'?",
     "3, hopper": "algorithm is 3; allowed: a Rule, an Algorithm, or the name of one",
     'equipoise.PCRPO(balance=equipoise.Balance("upgrade")), hopper': (
         "unknown aggregator 'upgrade'; did you mean 'upgrad'? (one of your own has to be registered first)"

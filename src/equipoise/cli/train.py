@@ -48,7 +48,9 @@ def train(arguments: list[str]) -> None:
     name, *rest = arguments
     preset = _preset(rest)
     algorithm = load_algorithm(name, preset)
-    default = Training(Config(task=tyro.MISSING, algorithm=algorithm, algorithm_name=name), preset=preset)
+    config = Config(task="", algorithm=algorithm, algorithm_name=name)
+    object.__setattr__(config, "task", tyro.MISSING)  # no task is no string: it has to be given
+    default = Training(config, preset=preset)
     asked = tyro.cli(Training, default=default, args=_new_words(rest), prog=f"equipoise train {name}")
     config = asked.config
     balance = _balance(config.algorithm)

@@ -138,7 +138,7 @@ def check_environments_are_alike(algorithm: Algorithm) -> None:
         return  # minibatches are drawn by place, so that another order is another draw
     state, batch = _first(algorithm)
     order = np.random.default_rng(0).permutation(batch.reward.shape[1])
-    permuted = Batch(*(x[:, order] for x in batch[:-1]), batch.estimate)
+    permuted = batch._replace(**{name: getattr(batch, name)[:, order] for name in Batch._fields if name != "estimate"})
     one, other = (_updated(algorithm, state, b, 1.0)[0] for b in (batch, permuted))
     apart, moved = _distance(one.policy, other.policy), _distance(one.policy, state.policy)
     assert apart <= 1e-2 * max(moved, 1e-3), f"the order of the environments moves the policy by {apart:.2g}"
