@@ -1,4 +1,31 @@
-"""APPO."""
+"""APPO, augmented proximal policy optimisation (Dai, Ji, Yang, Zheng & Pan, AAAI 2023): a quadratic penalty on the
+violation joins the Lagrangian and damps its swings without moving its optimum.
+
+    min over π of   −J_r(π) + Σ_k ([λ_k + τ_k c_k(π)]₊² − λ_k²) / (2τ_k),   c_k(π) = J_k(π) − b_k
+
+    λ_k ← clip(λ_k + η s_k (Ĵ_k − b_k)/b_k, 0, upper · s_k)
+    p_k = clip(λ_k + τ s_k (Ĵ_k − b_k)/b_k, 0, upper · s_k)       the slope [λ_k + τ_k c_k]₊ at the policy that acted
+    loss = (−L_r^clip + Σ_k p_k L_k^clip) / (1 + Σ_k p_k)
+    s_k = S_r / S_k,   S_i ← max(σ_i, 0.9 S_i),   σ_i = std(A_i) · mean length of an episode
+
+L_r^clip is PPO's surrogate of the reward, the mean of min(ρA, clip(ρ, 1 − ε, 1 + ε)A), and L_k^clip that of a cost,
+the mean of max(ρA_k, clip(ρ, 1 − ε, 1 + ε)A_k): each is clipped for itself. p_k is 0 where c_k + λ_k/τ_k ≤ 0. s_k is
+how much more the reward's advantages vary than the cost's, and A_i are advantages of standard deviation 1 with p_k
+σ_k/σ_r in place of p_k, which is the same sum divided by the reward's spread. Where every p is 0 the loss is, bit for
+bit, PPO's.
+
+There is one multiplier for each of the K limits, with the same η and τ. A limit of 0 has no relative violation: its
+violation is Ĵ_k itself.
+
+Deviations:
+- λ is kept in reward per cost and moves in steps of s_k by the relative violation, so that a run does not depend on
+  the units of reward and costs. `scaling` published keeps it in units of the advantages and moves it by Ĵ_k − b_k.
+- η and τ are two settings. The method of multipliers has η = τ, which with λ moved first counts each violation twice.
+- λ moves by plain gradient ascent. The authors' code uses Adam with learning rate 0.2.
+- τ is constant. The authors' code makes it grow by a tenth in every update, from 0.1, in units of the cost.
+- The slope is taken at the policy that acted and held during the update, as in the authors' code: it does not follow
+  the surrogate from minibatch to minibatch.
+"""
 
 from __future__ import annotations
 

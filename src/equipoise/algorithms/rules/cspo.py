@@ -1,4 +1,34 @@
-"""CSPO."""
+"""CSPO (ICML 2026, arXiv 2606.14415): a clipped Lagrangian with a penalty on the predicted violation, scaled by the
+length of its gradient, so that one step along it would meet the limit whatever the cost's unit.
+
+    ĝ_k  = Ĵ_k − b_k + L_k^clip / (1 − γ)                               violation predicted of the new policy
+    loss = −L_r^clip + Σ_k (λ_k ĝ_k + (α/2) w_k [ĝ_k]₊²),   w_k = 1/(‖∇ĝ_k‖² + ε)
+    λ_k  ← [λ_k + η (Ĵ_k − b_k)]₊
+
+as the paper has it. Here λ moves first, and all is in units of advantages of standard deviation 1:
+
+    λ_k  ← clip(λ_k + η s_k (Ĵ_k − b_k)/b_k, 0, upper · s_k)
+    ĝ_k  = (Ĵ_k − b_k)/σ_k + L_k^clip
+    loss = (−L_r^clip + Σ_k ((λ_k σ_k/σ_r) ĝ_k + (α/2) w_k [ĝ_k]₊²)) / (1 + Σ_k λ_k σ_k/σ_r)
+    s_k = S_r / S_k,   S_i ← max(σ_i, 0.9 S_i),   σ_i = std(A_i) · mean length of an episode
+
+L_r^clip is PPO's surrogate of the reward, the mean of min(ρA, clip(ρ, 1 − ε, 1 + ε)A), and L_k^clip that of a cost,
+the mean of max(ρA_k, clip(ρ, 1 − ε, 1 + ε)A_k). w_k is computed once in an update, from the gradient over all of its
+steps at the policy that acted, and is held. Inside of the limit and with λ at 0 the loss is, bit for bit, PPO's.
+
+There are one multiplier and one penalty for each of the K limits, and the penalties are summed. A limit of 0 has no
+relative violation: λ is moved by Ĵ_k itself.
+
+Deviations:
+- λ is kept in reward per cost and moves in steps of s_k by the relative violation, so that a run does not depend on
+  the units of reward and costs. `scaling` published keeps it in units of the advantages and moves it by Ĵ_k − b_k.
+- A surrogate is worth what an episode of mean length makes of it, not 1/(1 − γ): limits are on undiscounted sums over
+  episodes.
+- w is averaged by taking the gradient over the whole batch, once in an update, and is clipped at `largest_scale`.
+- The loss is divided by 1 + Σλ, which Adam hardly notices, so that the cap on the gradient's length does not depend
+  on λ.
+- ε, the bound of w and η are settings with defaults of this library; α = 1 is the most that the paper allows.
+"""
 
 from __future__ import annotations
 

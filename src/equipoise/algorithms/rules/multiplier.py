@@ -12,9 +12,11 @@ from equipoise.algorithms.rule import BALANCE, REWARD, Plan, Seen, single
 from equipoise.settings import require_positive, require_ranges, settings, static
 
 Scaling = Literal["invariant", "published"]
-"""invariant: λ is kept in reward per cost and moves by (Ĵ − b)/b, in steps of how much more the reward's advantages
-vary than the cost's; a run does not depend on the units of reward and costs. published: λ is kept in units of the
-advantages and moves by Ĵ − b, in steps of 1, as in OmniSafe."""
+"""How multipliers are kept and moved.
+
+invariant: in reward per cost, by (Ĵ − b)/b, in steps of how much more the reward's advantages vary than the cost's: a
+run does not depend on the units of reward and costs. published: as weights of the advantages, by Ĵ − b, in steps of 1.
+"""
 
 FADING = 0.9
 """Share that the largest spread seen of an objective's advantages keeps from update to update."""

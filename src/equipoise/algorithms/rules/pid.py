@@ -1,4 +1,35 @@
-"""PID Lagrangian."""
+"""The PID Lagrangian (Stooke, Achiam & Abbeel, ICML 2020, arXiv 2007.03964, Algorithm 2): the multiplier is the
+output of a proportional, integral and derivative controller of the violation. The Lagrangian method alone is its
+integral part, which answers a violation a quarter of a swing too late; the other parts damp that.
+
+    Δ   = (Ĵ − b)/b                                        violation
+    P   ← α_P P + (1 − α_P) Δ                              smoothed
+    I   ← clip(I + K_I s Δ, 0, upper · s)                  integral, never below 0
+    D   = [Δ̄ − Δ̄ of `delay` updates ago]₊                  Δ̄ ← α_D Δ̄ + (1 − α_D) Δ;  rises only
+    λ   = clip(s (K_P P + K_D D) + I, 0, upper · s)
+    π   ← a step up  (A_r − Σ_k λ_k A_k) / (1 + Σ_k λ_k)
+    s   = S_r / S_k,   S_i ← max(σ_i, 0.9 S_i),   σ_i = std(A_i) · mean length of an episode
+
+Ĵ is the mean over the episodes of this update, and λ weighs the same update. s is how much more the reward's
+advantages vary than the cost's, and A_i are advantages of standard deviation 1 with λ_k σ_k/σ_r in place of λ_k,
+which is the same sum divided by the reward's spread. Before the first update P and Δ̄ have no past: they start at the
+first violation. Where every λ is 0 the step is, bit for bit, that of the reward alone.
+
+There is one controller for each of the K limits, with the same gains. A limit of 0 has no relative violation: its
+violation is Ĵ_k itself.
+
+Deviations:
+- λ is kept in reward per cost and moves in steps of s_k by the relative violation, so that a run does not depend on
+  the units of reward and costs. `scaling` published keeps it in units of the advantages and moves it by Ĵ_k − b_k.
+- The integral is bounded above as well as below, so that it does not wind up while λ is at its upper bound.
+- K_I multiplies the violation before it is summed, not the sum: the same while K_I is constant.
+- P and the derivative's average start at the first violation, not at 0, so that there is no rise to see at once.
+- The derivative is of the violation, not of the cost: the same while the limit is constant.
+- The default gains are 1, 0.1 and 0 on relative violations without smoothing, for runs of some tens to hundreds of
+  updates. The preset `omnisafe` has its 0.1, 0.01 and 0.01 on violations in cost, with averages of 0.95 and a delay
+  of 10.
+- OmniSafe does not apply the upper bound where the loss is divided by 1 + λ; here it always holds.
+"""
 
 from __future__ import annotations
 
