@@ -15,7 +15,7 @@ from equipoise.algorithms.rules.crpo import CRPO
 from equipoise.algorithms.rules.espo import ESPO
 from equipoise.algorithms.rules.pcrpo import PCRPO
 from equipoise.algorithms.steps.trust_region import TrustRegion
-from equipoise.conflict.env_gradients import EnvGradients, Observed, env_gradients, see
+from equipoise.conflict.env_gradients import EnvGradients, Observed, as_planned, env_gradients, see
 from equipoise.conflict.heldout import HeldOut, held_out
 from equipoise.conflict.history import History, history
 from equipoise.conflict.landscape import Landscape, landscape, plane_of, steps_in
