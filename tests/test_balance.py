@@ -100,9 +100,9 @@ def test_opposite_objectives_are_stationary_for_every_aggregator(name):
 @every_aggregator
 def test_only_a_balance_is_the_aggregators(name):
     """The reward alone, a constraint alone, and two constraints are what they are with PCRPO's own projection."""
-    natural = drawn(3, 0, 0.8)
+    natural = drawn(3, 4)  # in which the two constraints conflict
     for wanted in ([True, False, False], [False, True, False], [False, True, True]):
-        preference = np.asarray(wanted) / sum(wanted)
+        preference = np.asarray(wanted) * [0.5, 0.4, 0.1]
         found, expected = (direction(n, natural, preference, wanted) for n in (name, "pcrpo"))
         assert apart(found.coefficients, expected.coefficients) < 1e-5  # two programs
 

