@@ -13,14 +13,14 @@ from equipoise.training.run import Run
 
 
 class History(NamedTuple):
-    """One entry an iteration, for one cost."""
+    """What metrics.csv says of one cost, one entry per iteration."""
 
     iteration: Float[np.ndarray, " n"]
     """Number of the iteration, from 1."""
     steps: Float[np.ndarray, " n"]
-    """Environment steps, up to its end."""
+    """Environment steps taken up to the iteration's end."""
     mode: tuple[str, ...]
-    """What its update was for."""
+    """What the iteration's update was for."""
     cost: Float[np.ndarray, " n"]
     """Ĵ_k."""
     cost_se: Float[np.ndarray, " n"]
@@ -34,7 +34,7 @@ class History(NamedTuple):
     gain_reward: Float[np.ndarray, " n"]
     """Gain of the reward along a step from half of the environments, on the others; in the metric trained with."""
     gain_cost: Float[np.ndarray, " n"]
-    """The same of minus the cost."""
+    """Gain of minus the cost along a step from half of the environments, on the others; in the metric trained with."""
 
     def of(self, mode: str) -> np.ndarray:
         """Mark the iterations in `mode`."""

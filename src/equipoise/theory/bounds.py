@@ -23,7 +23,7 @@ Number = Any
 
 
 def best_step(discount: Number, actions: int, span: Number, iterations: int) -> Number:
-    """Return the α for which `tolerance` is least («ours»): (1 − γ)√(8 log|A|/T)/span."""
+    """Return our own α, for which `tolerance` is least: (1 − γ)√(8 log|A|/T)/span."""
     return (1 - discount) * np.sqrt(8 * np.log(actions) / iterations) / span
 
 

@@ -38,11 +38,11 @@ class Sums(NamedTuple):
     late: Float[Array, ""]
     """Number of late iterates."""
     late_objective: Float[Array, " m"]
-    """Σ J over them."""
+    """Σ J over the late iterates."""
     late_square: Float[Array, " m"]
-    """Σ J² over them."""
+    """Σ J² over the late iterates."""
     late_error: Float[Array, " K"]
-    """Σ of the standard errors of Ĵ_k over them."""
+    """Σ of the standard errors of Ĵ_k over the late iterates."""
 
 
 class State(NamedTuple):
@@ -53,7 +53,7 @@ class State(NamedTuple):
     dual: Float[Array, " K"]
     """The method's own multipliers, starting at 0."""
     sums: Sums
-    """What is remembered."""
+    """The sums over the iterates so far."""
 
 
 class Result(NamedTuple):
@@ -105,7 +105,7 @@ def trace(
 
 
 def stacked(methods: list[Method]) -> Method:
-    """Stack methods of one kind, one a problem, for `run`."""
+    """Stack methods of one kind, one per problem, for `run`."""
     return jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf, np.float64) for leaf in leaves]), *methods)
 
 

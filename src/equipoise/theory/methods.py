@@ -34,7 +34,7 @@ class View(NamedTuple):
     policy: Float[Array, "S A"]
     """π(a|s)."""
     exact: Evaluation
-    """Its exact values."""
+    """The policy's exact values."""
     quality: Float[Array, "m S A"]
     """Q_i as the method sees it: exact or sampled, up is better."""
     estimate: Estimate
@@ -44,10 +44,10 @@ class View(NamedTuple):
 
 
 class Move(NamedTuple):
-    """What a method does with it."""
+    """What a method does with the current policy."""
 
     direction: Float[Array, "S A"]
-    """θ moves by α/(1 − γ) times this."""
+    """Direction of the move: θ moves by α/(1 − γ) times it."""
     weights: Float[Array, " m"]
     """w ≥ 0 of the objectives in the direction; the iterate is an output with probability ∝ w_r."""
     mode: Int[Array, ""]
@@ -67,7 +67,7 @@ class Method(Protocol):
 class Switch(NamedTuple):
     """A constraint handler of the library (CRPO, PCRPO) with natural gradient steps of fixed size α.
 
-    The weights of reward and costs sum to 1 («ours»: a step is then one of natural gradient ascent on a payoff in
+    The weights of reward and costs sum to 1 (our choice: a step is then one of natural gradient ascent on a payoff in
     [−1, 1], which is all the theorem needs), so the direction vanishes with sin φ where reward and cost balance.
     """
 

@@ -37,6 +37,6 @@ def implied_multipliers(progress: Float[Array, "m m"]) -> Float[Array, " K"]:
     """Return the λ ≥ 0 that best balances reward and costs: argmin ‖g_r + Σ λ_k g_k‖ in the Fisher metric.
 
     For one constraint max(0, −⟨g_r, g_c⟩/⟨g_c, g_c⟩). At a constrained optimum it is λ* (of binding constraints).
-    The same as the multipliers with which the reward's gradient is projected on the cone that harms no cost.
+    They are the multipliers with which the reward's gradient is projected on the cone that harms no cost.
     """
     return project(progress, jnp.arange(len(progress)) > 0)[0, 1:]

@@ -52,7 +52,7 @@ class Study(NamedTuple):
     """One method with one way of choosing its step size."""
 
     name: str
-    """For tables."""
+    """What the study is called in tables."""
     make: Callable[[Setting], Method]
     """The method for a problem and T."""
     step: Callable[[Setting], float] | None = None
@@ -62,13 +62,13 @@ class Study(NamedTuple):
     upper: Callable[[Setting], float] = lambda setting: 0.0
     """h⁺, which bounds the violation of every iterate that improves the reward (with sampling, up to Ĵ's error)."""
     certified: bool = True
-    """Whether (1) holds for it: its direction is a mixture of Qs and its weights are independent of their noise."""
+    """Whether (1) holds: the direction is a mixture of Qs, with weights that are independent of their noise."""
     sampling: Sampling | None = None
     """How values are sampled; None for exact values."""
 
 
 class Measured(NamedTuple):
-    """What a study found on an ensemble at one T; every array has one entry a problem."""
+    """What a study found on an ensemble at one T; every array has one entry per problem."""
 
     study: str
     """The study's name."""
@@ -87,7 +87,7 @@ class Measured(NamedTuple):
     last_gap: Float[np.ndarray, " N"]
     """The gap of the last iterate; with sampling the mean over the last tenth."""
     last_violation: Float[np.ndarray, " N"]
-    """Its violation, likewise."""
+    """The violation of the last iterate; with sampling the mean over the last tenth."""
     multiplier_error: Float[np.ndarray, " N"]
     """‖λ̂ − λ*‖₁/‖λ*‖₁ of the multipliers that the last iterate implies."""
     reward_weight: Float[np.ndarray, " N"]
@@ -101,7 +101,7 @@ class Measured(NamedTuple):
     safety: Float[np.ndarray, " N"]
     """Share of the iterations in safety mode."""
     binds: Bool[np.ndarray, " N"]
-    """Whether η is narrower than the room that the constraint takes away: else a tolerance of η never switches."""
+    """Whether η is narrower than the room that the constraint takes away: otherwise a tolerance of η never switches."""
 
     @property
     def distance(self) -> Float[np.ndarray, " N"]:
@@ -110,7 +110,7 @@ class Measured(NamedTuple):
 
     @property
     def last_distance(self) -> Float[np.ndarray, " N"]:
-        """The same for the last iterate."""
+        """How far the last iterate is from optimal and feasible: the larger of gap and violation."""
         return np.fmax(self.last_gap, self.last_violation)
 
 
