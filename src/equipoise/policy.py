@@ -18,16 +18,16 @@ class Dense(NamedTuple):
     """An affine layer x ↦ xWᵀ + b."""
 
     weight: Float[Array, "*stack outputs inputs"]
-    """W."""
+    """W, one row per output."""
     bias: Float[Array, "*stack outputs"]
-    """b."""
+    """b, one entry per output."""
 
 
 class TanhMLP(eqx.Module):
     """A multilayer perceptron with tanh hidden layers."""
 
     layers: tuple[Dense, ...]
-    """Its layers, the output's last; with a leading axis where networks are stacked."""
+    """Layers in order, the output layer last; with a leading axis where networks are stacked."""
 
     @classmethod
     def create(cls, key: PRNGKeyArray, inputs: int, outputs: int, hidden: tuple[int, ...], last_gain: float) -> TanhMLP:

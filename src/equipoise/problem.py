@@ -74,21 +74,21 @@ def check_limits(problem: Problem, limits: tuple[float, ...]) -> None:
 class Estimate(NamedTuple):
     """Ĵ: what an iteration's whole episodes say about reward and costs (undiscounted sums over an episode).
 
-    Costs hold one entry a constraint. All are means over exactly the episodes whose start left at least H steps.
+    Costs hold one entry per constraint. All are means over exactly the episodes whose start left at least H steps.
     """
 
     reward: Float[Array, ""]
     """Ĵ_r, the mean episode return."""
     reward_se: Float[Array, ""]
-    """Its standard error, sd/√n with ddof 1."""
+    """SE_r, the standard error of Ĵ_r: sd/√n with ddof 1."""
     cost: Float[Array, " K"]
     """Ĵ_k, the mean episode costs."""
     cost_se: Float[Array, " K"]
-    """SE_k, their standard errors."""
+    """SE_k, the standard errors of Ĵ_k."""
     episodes: Int[Array, ""]
     """n, the number of episodes counted."""
     length: Float[Array, ""]
-    """Their mean length in steps."""
+    """Mean length of the episodes counted, in steps."""
     t95: Float[Array, ""]
     """The 95 % quantile of Student's t with n − 1 degrees of freedom."""
 
@@ -123,11 +123,11 @@ class Batch(NamedTuple):
     observation: Float[Array, "T N obs"]
     """What the policy saw, not normalised."""
     action: Float[Array, "T N act"]
-    """What it did, before any simulator clamps it."""
+    """What the policy did, before any simulator clamps it."""
     reward: Float[Array, "T N"]
     """r(s, a, s′)."""
     cost: Float[Array, "T N K"]
-    """c_k(s, a, s′) ≥ 0 … one column a constraint."""
+    """c_k(s, a, s′) ≥ 0, one column per constraint."""
     next_observation: Float[Array, "T N obs"]
     """What the step led to, before any reset."""
     terminated: Bool[Array, "T N"]
@@ -135,6 +135,6 @@ class Batch(NamedTuple):
     done: Bool[Array, "T N"]
     """The episode ended or was cut: what follows in the environment is another episode."""
     valid: Bool[Array, "T N"]
-    """False for the step in which a simulation diverged; it counts in nothing."""
+    """False for the step in which a simulation diverged, which counts in nothing."""
     estimate: Estimate
     """Ĵ_r and Ĵ_k with their standard errors."""

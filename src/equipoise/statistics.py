@@ -16,9 +16,9 @@ class Interval:
     value: float
     """The estimate."""
     low: float
-    """Lower end."""
+    """Lower end of the interval."""
     high: float
-    """Upper end."""
+    """Upper end of the interval."""
 
 
 def mean_interval(values: Float[np.ndarray, " n"]) -> Interval:

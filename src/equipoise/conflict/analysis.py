@@ -59,9 +59,9 @@ class Around(NamedTuple):
     held_out: dict[str, HeldOut]
     """The balance step of each metric, by its name, and the steps for `reward` and `safety` alone; per episode."""
     landscape: Landscape
-    """Reward and cost around it."""
+    """Mean return and cost on a map around the checkpoint."""
     plans: dict[str, str]
-    """The mode that crpo and pcrpo would be in here."""
+    """The mode that crpo and pcrpo would be in at this checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Conflict:
     checkpoints: list[AtCheckpoint]
     """Every checkpoint kept, oldest first."""
     around: Around
-    """A closer look at one of them."""
+    """A closer look at one of the checkpoints."""
 
     @property
     def number(self) -> int:

@@ -38,12 +38,12 @@ class Observed(NamedTuple):
     state: LearnerState
     """The learner that acted."""
     samples: Samples
-    """Its steps, with the advantages of every objective in units of their standard deviation."""
+    """The rollout's steps, with the advantages of every objective in units of their standard deviation."""
     unit: Float[np.ndarray, " m"]
-    """What turns a change of each surrogate into one of the episode's return or cost; 0, and so is its
-    gradient, for one that is 0 in every step: there are the critics' errors, and nothing else."""
+    """Factor that turns a change of each surrogate into a change of the episode's return or cost. It is 0, and so is
+    the gradient, for an objective that is 0 in every step: there is nothing to see except the critics' errors."""
     estimate: Estimate
-    """Ĵ, of the same episodes."""
+    """Ĵ of the rollout's episodes."""
 
 
 class EnvGradients(NamedTuple):
@@ -74,7 +74,7 @@ def env_gradients(seen: Observed, damping: float) -> EnvGradients:
     """Return every environment's gradients, and their natural counterparts in one Krylov space of all of them."""
     policy, samples = seen.state.policy, seen.samples
     sums = np.asarray(_sums_by_env(policy, samples), float)
-    # An environment counts by its steps, of which all have the same number, but for one in which a simulation diverged.
+    # An environment counts by its steps, of which all have the same number, except one in which a simulation diverged.
     envs, objectives, parameters = sums.shape
     gradients = sums * (envs / np.asarray(samples.valid).sum())
     every = max(1, samples.valid.size // STATES)
@@ -100,7 +100,7 @@ def solve_together(products: Products, rows: Float[np.ndarray, "k d"], damping: 
     """Solve (F + `damping`·I)u = g for every row g in the Krylov space of all rows, by block Lanczos.
 
     `numerics.krylov` does the same for an update's few objectives, one Gram–Schmidt step a vector. For a hundred rows
-    that takes a minute to compile, and here nothing has to be compiled but the products.
+    that takes a minute to compile, and here nothing has to be compiled except the products.
     """
     block = np.linalg.qr(rows.T)[0].T
     basis = np.zeros((0, rows.shape[1]))

@@ -23,9 +23,9 @@ class HeldOut(NamedTuple):
     """What a step computed from half of the environments does to every objective on the other half, to first order."""
 
     promised: Float[np.ndarray, " m"]
-    """Mean gain on the half that it was computed from; up is better."""
+    """Mean gain on the half that the step was computed from; up is better."""
     kept: Float[np.ndarray, " m"]
-    """Mean gain on the other half."""
+    """Mean gain on the half that the step was not computed from."""
     harmed: Float[np.ndarray, " m"]
     """Share of the halves in which the gain on the other half is below 0."""
 

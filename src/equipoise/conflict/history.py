@@ -13,14 +13,14 @@ from equipoise.training.run import Run
 
 
 class History(NamedTuple):
-    """One entry an iteration, for one cost."""
+    """What metrics.csv says of one cost, one entry per iteration."""
 
     iteration: Float[np.ndarray, " n"]
     """Number of the iteration, from 1."""
     steps: Float[np.ndarray, " n"]
-    """Environment steps, up to its end."""
+    """Environment steps taken up to the iteration's end."""
     mode: tuple[str, ...]
-    """What its update was for."""
+    """What the iteration's update was for."""
     cost: Float[np.ndarray, " n"]
     """Ĵ_k."""
     cost_se: Float[np.ndarray, " n"]

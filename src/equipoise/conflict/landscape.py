@@ -38,7 +38,7 @@ class Plane(NamedTuple):
     """Two directions, orthogonal in the Fisher metric, each as long as the trust region's radius: along the reward's
     natural gradient, and along what the cost's has beside it."""
     duals: Float[np.ndarray, "2 d"]
-    """A step's coordinates in the plane are its inner products with these."""
+    """Two vectors whose inner products with a step are the step's coordinates in the plane."""
 
     def coordinates(self, parameters: Float[np.ndarray, " d"]) -> Float[np.ndarray, "2"]:
         """Return where `parameters` lie in the plane; those of a step out of it, where it is nearest in the metric."""
@@ -53,11 +53,11 @@ class Step(NamedTuple):
     """A policy step, drawn into the plane."""
 
     x: float
-    """Its end, along the first axis."""
+    """Where the step ends along the first axis."""
     y: float
-    """Along the second."""
+    """Where the step ends along the second axis."""
     outcome: str
-    """What became of it, as in metrics.csv."""
+    """What became of the step, as in metrics.csv."""
 
 
 class Landscape(NamedTuple):
@@ -66,15 +66,15 @@ class Landscape(NamedTuple):
     x: Float[np.ndarray, " G"]
     """Coordinates of the grid's columns, in radii of the trust region."""
     y: Float[np.ndarray, " G"]
-    """Of its rows."""
+    """Coordinates of the grid's rows, in radii of the trust region."""
     reward: Float[np.ndarray, "G G"]
     """Ĵ_r, by row and column."""
     reward_se: Float[np.ndarray, "G G"]
-    """Its standard error. Much of it is common to all points, as they share their noise."""
+    """SE_r, the standard error of Ĵ_r. Much of it is common to all points, as they share their noise."""
     cost: Float[np.ndarray, "G G"]
-    """Ĵ_k."""
+    """Ĵ_k, by row and column."""
     cost_se: Float[np.ndarray, "G G"]
-    """SE_k."""
+    """SE_k, the standard error of Ĵ_k."""
     steps: dict[str, Step]
     """Where an update in each mode would lead."""
 
@@ -155,7 +155,7 @@ class Surface(NamedTuple):
     """A quadratic fitted to a map by least squares: less noisy than its points."""
 
     coefficients: Float[np.ndarray, "6"]
-    """Of 1, x, y, x², xy, y²."""
+    """Coefficients of 1, x, y, x², xy and y²."""
     slope_se: Float[np.ndarray, "2"]
     """Standard errors of the slopes in x and y at the centre, from the residuals."""
 

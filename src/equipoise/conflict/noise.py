@@ -25,7 +25,7 @@ METRICS: tuple[Metric, ...] = FIXED
 """The metrics that angles are measured in: those that do not move with the limits."""
 
 RESAMPLES = 1000
-"""Of the bootstrap."""
+"""Resamples of the bootstrap."""
 
 
 class Angle(NamedTuple):
@@ -34,18 +34,18 @@ class Angle(NamedTuple):
     naive: float
     """cos φ of the batch's gradients, as an update computes it."""
     scatter: float
-    """Standard deviation of that from one batch of the run's own size to another."""
+    """Standard deviation of the naive cos φ from one batch of the run's own size to another."""
     corrected: float
     """cos φ without the noise's bias; can be beyond ±1 by its own error. NaN where it is undefined: an objective's
     gradient has no length that could be told from 0."""
     low: float
-    """Lower end of its 95 % interval."""
+    """Lower end of the corrected cos φ's 95 % interval."""
     high: float
-    """Upper end."""
+    """Upper end of the corrected cos φ's 95 % interval."""
     signal_reward: float
     """Share of the squared length of the batch's reward gradient that is no noise (its reliability)."""
     signal_cost: float
-    """The same of the cost's."""
+    """Share of the squared length of the batch's cost gradient that is no noise (its reliability)."""
     ratio: float
     """−⟨g_r, g_c⟩/⟨g_c, g_c⟩ without the noise's bias: in the Fisher metric the multiplier in normalised units."""
 
@@ -74,9 +74,9 @@ def batch_gram(
 def corrected_gram(
     products: Float[np.ndarray, "N m N m"], weights: Float[np.ndarray, "*b N"]
 ) -> Float[np.ndarray, "*b m m"]:
-    """Return the same without the noise's bias: the mean over pairs of different environments, none meeting its copy.
+    """Return the Gram matrix without the noise's bias: the mean over pairs of different environments.
 
-    NaN for a batch that holds nothing but one environment.
+    No environment meets its own copy. NaN for a batch that holds a single environment.
     """
     same = np.einsum("...s,sisj->...ij", weights**2, products)
     pairs = weights.sum(-1) ** 2 - (weights**2).sum(-1)

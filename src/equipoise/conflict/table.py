@@ -1,4 +1,4 @@
-"""The analysis as tidy CSV: one number with its interval a row."""
+"""The analysis as tidy CSV: one number with its interval per row."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from equipoise.conflict.history import by_mode
 from equipoise.conflict.landscape import cos_on, fit
 
 COLUMNS = ("what", "iteration", "mode", "metric", "part", "x", "y", "value", "low", "high")
-"""Of conflict.csv; docs/conflict.md explains them."""
+"""The columns of conflict.csv, which docs/conflict.md explains."""
 
 Rows = Iterator[dict[str, Any]]
 """Rows by column; what is left out is empty."""
@@ -31,7 +31,7 @@ def encode(conflict: Conflict) -> str:
 
 
 def _training(conflict: Conflict) -> Rows:
-    """What metrics.csv says, and its distribution by mode."""
+    """Yield what metrics.csv says, and its distribution by mode."""
     past = conflict.history
     measured = {"training/cos": past.cos, "training/multiplier": past.multiplier}
     heldout = {"reward": past.gain_reward, "cost": past.gain_cost} if np.isfinite(past.gain_reward).any() else {}
@@ -49,7 +49,7 @@ def _training(conflict: Conflict) -> Rows:
 
 
 def _along(conflict: Conflict) -> Rows:
-    """The checkpoints."""
+    """Yield the analysis of every checkpoint."""
     for at in conflict.checkpoints:
         here: dict[str, Any] = {"iteration": at.iteration}
         cost, error = at.estimate.cost[conflict.number], at.estimate.cost_se[conflict.number]
@@ -65,7 +65,7 @@ def _along(conflict: Conflict) -> Rows:
 
 
 def _around(conflict: Conflict) -> Rows:
-    """The closer look, but the map."""
+    """Yield the closer look at one checkpoint, except the map."""
     around = conflict.around
     here = {"iteration": around.iteration}
     for metric, layers in around.layers.items():
@@ -82,7 +82,7 @@ def _around(conflict: Conflict) -> Rows:
 
 
 def _map(conflict: Conflict) -> Rows:
-    """The map, the slopes at its centre, and the steps in it."""
+    """Yield the map, the slopes at its centre, and the steps in it."""
     here, land = {"iteration": conflict.around.iteration}, conflict.around.landscape
     for what, mean, error in (("reward", land.reward, land.reward_se), ("cost", land.cost, land.cost_se)):
         for row, column in np.ndindex(mean.shape):

@@ -37,7 +37,7 @@ class ForeignEnvironments:
     ) -> None:
         check_cost_names(cost_names)
         self.envs = [make() for _ in range(num_envs)]
-        """The environments, one an environment."""
+        """The user's environments, stepped in turn."""
         first = self.envs[0]
         self._observation_space = first.observation_space
         action_space = first.action_space

@@ -54,7 +54,7 @@ class Gymnasium2SafetyGymnasium(gymnasium.Wrapper):
 
 
 class Gymnasium2SafetyGymnasiumVector(VectorWrapper):
-    """The same for a vector environment: costs third, and last observations also as `infos["final_observation"]`."""
+    """Makes a vector environment one of Safety-Gymnasium's: costs third, last observations in `final_observation`."""
 
     def step(self, actions: Any) -> SixValues:  # type: ignore[override]
         """Step, and return six values."""

@@ -19,7 +19,7 @@ from equipoise.training.config import Environment
 from equipoise.training.run import Run
 
 MOST_FPS = 50
-"""Pictures a second at most: of a task with shorter steps, only every second, third, … is shown."""
+"""Pictures per second at most: of a task with shorter steps, only every second, third, … is shown."""
 LEAST_WIDTH = 480
 """A film is at least this wide, so that its text has room."""
 

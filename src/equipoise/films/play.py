@@ -18,17 +18,17 @@ class Episode:
     """An episode as far as it has come: what it earned and cost after 0, 1, 2, … steps (undiscounted sums)."""
 
     number: int
-    """1 for the first."""
+    """Number of the episode, from 1."""
     costs: list[np.ndarray]
-    """Costs so far, one entry a constraint."""
+    """Costs summed over the first 0, 1, 2, … steps, each with one entry per constraint."""
     returns: list[float] = field(default_factory=lambda: [0.0])
-    """Reward so far."""
+    """Reward summed over the first 0, 1, 2, … steps."""
     end: str = ""
-    """How it ended: `terminated`, `truncated` or `diverged`; empty while it goes on."""
+    """How the episode ended: `terminated`, `truncated` or `diverged`; empty while it goes on."""
 
     @property
     def steps(self) -> int:
-        """Steps taken."""
+        """Number of steps taken so far."""
         return len(self.returns) - 1
 
 

@@ -18,7 +18,7 @@ from equipoise.training.config import Environment, reopen_simulator
 from equipoise.training.run import Run
 
 USUAL_FPS = 30
-"""Pictures a second of an environment that does not say how many it gives: Gymnasium's own assumption."""
+"""Pictures per second of an environment that does not say how many it gives: Gymnasium's own assumption."""
 
 
 class Stage(NamedTuple):
@@ -27,11 +27,11 @@ class Stage(NamedTuple):
     simulator: Simulator
     """Where the policy acts."""
     picture: Callable[[], UInt8[np.ndarray, "h w 3"]]
-    """Takes a picture of the environment."""
+    """Takes a picture of the environment as it is now."""
     dt: float
     """Seconds of one step."""
     close: Callable[[], None]
-    """Releases both."""
+    """Releases the simulator, and whatever draws its pictures."""
 
 
 def open_stage(run: Run, size: tuple[int, int], environment: Environment | None) -> Stage:

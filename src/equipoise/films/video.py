@@ -15,7 +15,7 @@ QUALITY = "25"
 
 
 def encode(frames: Iterator[UInt8[np.ndarray, "h w 3"]], fps: float) -> bytes:
-    """Return an mp4 file's content: `frames`, all of the same even height and width, `fps` of them a second."""
+    """Return an mp4 file's content: `frames`, all of the same even height and width, `fps` of them per second."""
     import av
 
     content = io.BytesIO()

@@ -22,7 +22,7 @@ from equipoise.training.config import Environment, reopen_simulator
 from equipoise.training.run import Run
 
 VIEWER_FPS = 30
-"""Pictures a second: the viewer takes its time for each, which an environment of 125 steps a second does not have."""
+"""Pictures per second: the viewer takes time for each, more than an environment of 125 steps per second has."""
 MOST_LAG = 1.0
 """Seconds of delay that are caught up with."""
 

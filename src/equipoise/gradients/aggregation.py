@@ -19,7 +19,7 @@ from equipoise.gradients.projection import Combination, combine
 from equipoise.numerics.krylov import Products
 
 InnerProduct = Callable[[Float[Array, "m d"]], Float[Array, "m m"]]
-"""Vectors, one a row, ↦ their Gram matrix in some metric."""
+"""Vectors, one per row, ↦ their Gram matrix in some metric."""
 
 
 Values = ArrayLike | Sequence[Any]
@@ -32,7 +32,7 @@ class Aggregated(NamedTuple):
     direction: Float[Array, " d"]
     """d = Σ wᵢgᵢ."""
     weights: Float[Array, " m"]
-    """wᵢ."""
+    """wᵢ, the weight of each gradient in the direction."""
 
 
 def euclidean(vectors: Float[Array, "m d"]) -> Float[Array, "m m"]:
@@ -60,7 +60,7 @@ def aggregate(
     preference: Values | None = None,
     wanted: Values | None = None,
 ) -> Aggregated:
-    """Combine the rows of `gradients`, one an objective and up is better, into one direction.
+    """Combine the rows of `gradients`, one per objective and up is better, into one direction.
 
     `inner_product` says in which metric they are compared (ordinary if not given), `preference` the objectives' weights
     xᵢ ≥ 0 (equal if not given), `wanted` which of them take part (all if not given).

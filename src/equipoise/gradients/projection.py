@@ -33,7 +33,7 @@ class Combination(NamedTuple):
 
 
 def combine(gram: Float[Array, "m m"], preference: Float[Array, " m"], wanted: Bool[Array, " m"]) -> Combination:
-    """Project each wanted objective on the cone that harms no wanted one, and sum them with weights `preference`.
+    """Project each wanted objective on the cone that harms no wanted objective, and sum them with weights `preference`.
 
     `gram` holds the inner products of the objectives' vectors in any metric; the result is in their coordinates.
     Objectives that are not `wanted`, and those whose vector vanishes, take no part.

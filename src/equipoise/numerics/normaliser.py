@@ -12,11 +12,11 @@ class Moments(NamedTuple):
     """What a stream of vectors has been like so far."""
 
     total: Float[Array, ""]
-    """How many were seen."""
+    """How many vectors were seen."""
     mean: Float[Array, " d"]
-    """Their mean."""
+    """Mean of the vectors seen."""
     variance: Float[Array, " d"]
-    """Their variance (ddof 0); 1 before anything was seen."""
+    """Variance of the vectors seen (ddof 0); 1 before there are any."""
 
     @property
     def deviation(self) -> Float[Array, " d"]:

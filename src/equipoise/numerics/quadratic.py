@@ -23,7 +23,7 @@ MOST_VARIABLES = 12
 
 
 def every_set(m: int) -> np.ndarray:
-    """Return all subsets of m variables, one a row."""
+    """Return all subsets of m variables, one per row."""
     if m > MOST_VARIABLES:
         raise UsageError(f"{m} objectives; trying every set of binding ones takes at most {MOST_VARIABLES}")
     return np.asarray(list(itertools.product([False, True], repeat=m)))
@@ -46,7 +46,7 @@ def nonnegative(matrix: Float[Array, "m m"], linear: Float[Array, "k m"]) -> Flo
 
 
 def cone_projections(gram: Float[Array, "m m"], wanted: Bool[Array, " m"]) -> Float[Array, "m m"]:
-    """Project each of m vectors on the cone {d : ⟨d, vⱼ⟩ ≥ 0 for all wanted j}, and return coordinates, one a row.
+    """Project each of m vectors on the cone {d : ⟨d, vⱼ⟩ ≥ 0 for all wanted j}, and return coordinates, one per row.
 
     `gram` holds the vectors' inner products. The nearest point of the cone to vᵢ is vᵢ + Σ zⱼvⱼ, z being 0 where not
     wanted and minimising the length of the sum over z ≥ 0.

@@ -12,7 +12,7 @@ from equipoise.problem import Problem
 
 
 class Transition(NamedTuple):
-    """What one step of all environments brought. Rows of diverged environments hold no meaning but in `diverged`."""
+    """What one step of all environments brought. Of diverged environments only `diverged` has a meaning."""
 
     observation: Float[np.ndarray, "N obs"]
     """What the step led to."""
@@ -33,7 +33,9 @@ class Simulator(Protocol):
     """N environments of one problem. Physics and foreign environments alike stand behind these three methods."""
 
     problem: Problem
+    """The problem that every environment is of."""
     num_envs: int
+    """N, the number of environments."""
 
     def reset(self, indices: Sequence[int], randoms: Sequence[np.random.Generator]) -> Float[np.ndarray, "n obs"]:
         """Start an episode in each environment of `indices`, each with its own source of noise; return observations."""

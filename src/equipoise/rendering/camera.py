@@ -34,7 +34,7 @@ class Scene:
         """Let the floor go on for ever: in pictures it ends after 20 to 40 m, and a fast robot runs on in the air."""
         for floor in np.flatnonzero(self.model.geom_type == mujoco.mjtGeom.mjGEOM_PLANE):
             size = self.model.geom_size[floor, :2]
-            # A texture is repeated so and so often in two metres of an endless plane, but in all of any other.
+            # An endless plane repeats its texture so many times in two metres, any other plane over its whole size.
             self.model.mat_texrepeat[self.model.geom_matid[floor]] /= size
             size[:] = 0.0
 

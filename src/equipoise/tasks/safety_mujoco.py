@@ -203,7 +203,7 @@ class SafetyPusher(Task):
     """Push a cylinder to a goal with little effort, as the authors have it.
 
     On current MuJoCo the cylinder of Gymnasium's version-4 model weighs 1e-8 kg, so that it flies off at a touch: for
-    comparison with the authors only, else use SafetyPusher-v5.
+    comparison with the authors only, otherwise use SafetyPusher-v5.
 
     Observation (23): the arm's qpos and qvel (7 each), positions of the arm's tip, the object and the goal (m).
     Reward: −‖object − goal‖ − 0.5·‖object − tip‖, in metres, both before the step. Cost: 0.1·‖a‖².

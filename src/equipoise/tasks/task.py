@@ -37,9 +37,9 @@ def length(vectors: Float[Array, "... n"]) -> Float[Array, ...]:
 class State:
     """The simulated quantities a task may read, each with the same leading shape `...`.
 
-    All but the first two are there only for tasks that list them in `Task.fields`, and else None. They are what MuJoCo
-    holds right after a step, as in Gymnasium's environments: derived where its integrator evaluated the dynamics last,
-    which is the state before the last substep (Euler) or almost the one after it (Runge–Kutta).
+    All except the first two are there only for tasks that list them in `Task.fields`, and otherwise None. They are what
+    MuJoCo holds right after a step, as in Gymnasium's environments: derived where its integrator evaluated the dynamics
+    last, which is the state before the last substep (Euler) or almost the one after it (Runge–Kutta).
     """
 
     qpos: Float[Array, "... nq"]
@@ -53,7 +53,7 @@ class State:
     cinert: Float[Array, "... nbody 10"] | Any = None
     """Bodies' inertias about the centre of mass of their kinematic tree (kg, kg·m, kg·m²)."""
     cvel: Float[Array, "... nbody 6"] | Any = None
-    """Bodies' velocities about the same point: rotation (rad/s), translation (m/s)."""
+    """Bodies' velocities about the centre of mass of their kinematic tree: rotation (rad/s), translation (m/s)."""
     qfrc_actuator: Float[Array, "... nv"] | Any = None
     """Actuators' generalised forces (N, N·m)."""
     cfrc_ext: Float[Array, "... nbody 6"] | Any = None
@@ -108,7 +108,7 @@ class Task(abc.ABC):
     id: ClassVar[str]
     """Name in the registry, as in `SafetyHopper-v4`."""
     suite: ClassVar[str]
-    """The benchmark it belongs to."""
+    """The benchmark that the task belongs to."""
     model: ClassVar[str]
     """File name of the MJCF model in the Gymnasium wheel."""
     frame_skip: ClassVar[int]
@@ -134,7 +134,7 @@ class Task(abc.ABC):
 
     @classmethod
     def limits(cls) -> tuple[float, ...]:
-        """Return the default limits on the mean episode cost (undiscounted sum of costs), one a constraint."""
+        """Return the default limits on the mean episode cost (undiscounted sum of costs), one per constraint."""
         return tuple(m.limit for m in cls.measured)
 
     @abc.abstractmethod

@@ -25,9 +25,9 @@ class Case(NamedTuple):
     expected: str
     """What should happen."""
     found: str
-    """What did, in numbers."""
+    """What did happen, in numbers."""
     holds: bool
-    """Whether that is what was expected."""
+    """Whether what was found is what was expected."""
 
 
 def cases(garnets: Ensemble, iterations: int) -> list[Case]:

@@ -15,7 +15,7 @@ from equipoise.theory.slopes import Slope, line, rate
 from equipoise.theory.studies import FIXED, Measured
 
 STEEP = -0.4
-"""The upper end of a slope's interval must not lie above this."""
+"""Upper bound for the upper end of a slope's interval."""
 
 
 class Criterion(NamedTuple):
@@ -26,7 +26,7 @@ class Criterion(NamedTuple):
     found: str
     """What was found."""
     passed: bool
-    """Whether it does."""
+    """Whether the claim holds."""
 
 
 class Findings(NamedTuple):

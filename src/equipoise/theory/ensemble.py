@@ -18,9 +18,9 @@ class Ensemble(NamedTuple):
     """N problems of one size, and what the linear programme says of them."""
 
     name: str
-    """The family."""
+    """Name of the family that the problems are of."""
     cmdps: Sequence[CMDP]
-    """The problems."""
+    """The problems one by one."""
     stacked: CMDP
     """The problems, stacked along a first axis."""
     reward: Float[np.ndarray, " N"]
@@ -36,17 +36,17 @@ class Ensemble(NamedTuple):
 
     @property
     def discount(self) -> Float[np.ndarray, " N"]:
-        """γ."""
+        """γ of every problem."""
         return self.stacked.discount
 
     @property
     def states(self) -> int:
-        """S."""
+        """S, the number of states."""
         return self.stacked.reward.shape[1]
 
     @property
     def actions(self) -> int:
-        """A."""
+        """A, the number of actions."""
         return self.stacked.reward.shape[2]
 
 

@@ -23,10 +23,10 @@ from equipoise.theory.sampling import Sampling
 from equipoise.theory.studies import Measured, Study, alike, convergence, measure, sampled, variants
 
 TIMES = (100, 316, 1000, 3162, 10_000)
-"""T of the default."""
+"""Numbers of iterations T that are run by default."""
 
 LONGER = (31_623, 100_000)
-"""T that `full` adds."""
+"""Numbers of iterations T that `full` adds."""
 
 
 class Report(NamedTuple):
@@ -35,11 +35,11 @@ class Report(NamedTuple):
     findings: Findings
     """What was measured."""
     criteria: list[Criterion]
-    """What it shows."""
+    """What the experiment shows."""
     cases: list[Case]
     """What happens where conditions fail."""
     seconds: float
-    """How long it took."""
+    """How long the experiment took."""
 
     @property
     def passed(self) -> bool:

@@ -125,7 +125,7 @@ def _best_quality(cmdp: CMDP, payoff: Float[np.ndarray, "S A"]) -> Float[np.ndar
 
 
 def _flow(cmdp: CMDP) -> Float[np.ndarray, "S SA"]:
-    """Return the matrix of Bellman's flow equations, one row a state."""
+    """Return the matrix of Bellman's flow equations, one row per state."""
     states, actions = cmdp.reward.shape
     stays = np.repeat(np.eye(states), actions, axis=1)
     return stays - cmdp.discount * cmdp.transition.reshape(-1, states).T

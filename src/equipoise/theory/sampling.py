@@ -22,7 +22,7 @@ class Sampling(NamedTuple):
     episodes: int = 20
     """Episodes from the initial distribution; their mean return is Ĵ, with standard error sd/√n."""
     horizon: int = 30
-    """Steps of each; what comes after (a share γ^horizon) is left out of both."""
+    """Steps of each rollout and episode; what comes after (a share γ^horizon) is left out."""
 
     def check(self) -> None:
         """Raise `UsageError` naming the first setting that is not allowed."""

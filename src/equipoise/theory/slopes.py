@@ -18,9 +18,9 @@ class Slope(NamedTuple):
     mean: float
     """The mean of the problems' slopes; NaN for fewer than two problems."""
     low: float
-    """Lower end."""
+    """Lower end of the interval."""
     high: float
-    """Upper end."""
+    """Upper end of the interval."""
     problems: int
     """How many problems had enough points to fit."""
 

@@ -64,13 +64,13 @@ class Study(NamedTuple):
     upper: Callable[[Setting], float] = lambda setting: 0.0
     """h⁺, which bounds the violation of every iterate that improves the reward (with sampling, up to Ĵ's error)."""
     certified: bool = True
-    """Whether (1) holds for it: its direction is a mixture of Qs and its weights are independent of their noise."""
+    """Whether (1) holds: the direction is a mixture of Qs, with weights that are independent of their noise."""
     sampling: Sampling | None = None
     """How values are sampled; None for exact values."""
 
 
 class Measured(NamedTuple):
-    """What a study found on an ensemble at one T; every array has one entry a problem."""
+    """What a study found on an ensemble at one T; every array has one entry per problem."""
 
     study: str
     """The study's name."""
@@ -103,7 +103,7 @@ class Measured(NamedTuple):
     safety: Float[np.ndarray, " N"]
     """Share of the iterations in safety mode."""
     binds: Bool[np.ndarray, " N"]
-    """Whether η is narrower than the room that the constraint takes away: else a tolerance of η never switches."""
+    """Whether η is narrower than the room that the constraint takes away: otherwise a tolerance of η never switches."""
 
     @property
     def distance(self) -> Float[np.ndarray, " N"]:

@@ -59,13 +59,13 @@ class Aggregator:
     """A way to combine gradients; called with (gram, preference, wanted), it returns their weights."""
 
     name: str
-    """What it is registered and asked for by."""
+    """Name that the aggregator is registered and asked for by."""
     weights: Weights
     """A pure function, which can be compiled and vectorised."""
     properties: Properties
-    """What it is declared, and tested, to have."""
+    """Properties that the aggregator is declared, and tested, to have."""
     paper: str
-    """Where it comes from."""
+    """Paper that the aggregator comes from."""
 
     def __call__(
         self, gram: Float[Array, "m m"], preference: Float[Array, " m"], wanted: Bool[Array, " m"]
