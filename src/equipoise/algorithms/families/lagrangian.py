@@ -10,7 +10,8 @@ from equipoise.algorithms.families.unconstrained import GRADIENT, NATURAL_GRADIE
 from equipoise.algorithms.rules.appo import APPO
 from equipoise.algorithms.rules.cspo import CSPO
 from equipoise.algorithms.rules.lagrangian import Lagrangian
-from equipoise.algorithms.rules.pid import PIDLagrangian
+from equipoise.algorithms.rules.multiplier import Multiplier
+from equipoise.algorithms.rules.pid import PID, PIDLagrangian
 from equipoise.algorithms.steps.proximal import Proximal
 
 LAGRANGIAN_PAPER = "Ray, Achiam & Amodei, Benchmarking safe exploration in deep reinforcement learning"
