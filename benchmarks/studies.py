@@ -39,9 +39,9 @@ FIVE = [f"Safety{robot}Velocity-v1" for robot in ("Ant", "HalfCheetah", "Hopper"
 TWO = ["SafetyHopperVelocity-v1", "SafetyHalfCheetahVelocity-v1"]
 FOUR = ["SafetyHalfCheetah-v4", "SafetyHopper-v4", *TWO]
 VELOCITY = [name for name in TASKS if "Velocity" in name]
-WHOLE = ("--trust-region.fisher-every", "1")
+WHOLE = ("--step.fisher-every", "1")
 """Options of studies in which the Fisher matrix is over all steps, as OmniSafe's is."""
-QUARTER = ("--trust-region.fisher-every", "4")
+QUARTER = ("--step.fisher-every", "4")
 """Options of studies made while the default was to take it over every fourth step."""
 SHORT = 500_000
 """Steps of a run where many are compared."""
@@ -97,8 +97,8 @@ def omnisafe_settings(seeds: int) -> Iterator[Job]:
     for seed in range(seeds):
         for task in FIVE:
             n = load_model(TASKS[task]).nu
-            options = f"--log-std 0 --trust-region.max-kl {0.01 * n:g} --trust-region.damping {0.1 * n:g}"
-            options += " --trust-region.cg-iterations 15"
+            options = f"--log-std 0 --step.max-kl {0.01 * n:g} --step.damping {0.1 * n:g}"
+            options += " --step.cg-iterations 15"
             yield job("trpo", task, seed, 1_000_000, *options.split(), *WHOLE)
 
 
@@ -106,7 +106,7 @@ def hopper(seeds: int) -> Iterator[Job]:
     """TRPO on Hopper with OmniSafe's initial σ, with its other settings, and with both."""
     sigma, others = (
         "--log-std 0",
-        "--trust-region.max-kl 0.03 --trust-region.damping 0.3 --trust-region.cg-iterations 15",
+        "--step.max-kl 0.03 --step.damping 0.3 --step.cg-iterations 15",
     )
     for seed in range(seeds):
         for name, options in {"sigma": sigma, "both": f"{sigma} {others}", "others": others}.items():
@@ -117,7 +117,7 @@ def damping(seeds: int) -> Iterator[Job]:
     """TRPO with three times the default damping, on the two tasks where a first seed had gained most by it."""
     for seed in range(seeds):
         for task in ("SafetyHopperVelocity-v1", "SafetyWalker2dVelocity-v1"):
-            yield job("trpo", task, seed, 1_000_000, "--trust-region.damping", "0.3", *WHOLE, setting="0.3")
+            yield job("trpo", task, seed, 1_000_000, "--step.damping", "0.3", *WHOLE, setting="0.3")
 
 
 def fisher(seeds: int) -> Iterator[Job]:

@@ -29,7 +29,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from equipoise.algorithms import PCRPO, Slack, make_algorithm
+from equipoise.algorithms import PCRPO, Algorithm, Slack
 from equipoise.physics import NativePhysics
 from equipoise.physics.native import load_model
 from equipoise.policy import Actor
@@ -39,7 +39,7 @@ from equipoise.training.loop import iterate
 from equipoise.training.rollout import collect, random_for
 from equipoise.training.run import first_state
 
-BALANCE = PCRPO(slack=Slack(schedule="constant", low=-1e9, high=1e9, unit="cost"))
+BALANCE = Algorithm(PCRPO(slack=Slack(schedule="constant", low=-1e9, high=1e9, unit="cost")))
 RAW_SIZES = (16, 20, 32, 64, 128)
 TURN = 50
 """Steps of a stage before it is the other's turn."""
@@ -131,10 +131,9 @@ def measure(task: str, rounds: int) -> list[dict[str, object]]:
     """Time every stage of one task."""
     config = Config(task, BALANCE)
     physics = NativePhysics(TASKS[task], config.num_envs)
-    algorithm = make_algorithm(BALANCE)
     state = first_state(config, physics.problem)
     steps = config.steps_per_iteration // config.num_envs
-    state, _ = iterate(config, physics, algorithm, state)  # compiles
+    state, _ = iterate(config, physics, state)  # compiles
     stages: dict[str, list[float]] = {}
     for _ in range(rounds):
         learner = state.learner
@@ -149,7 +148,7 @@ def measure(task: str, rounds: int) -> list[dict[str, object]]:
         stages.setdefault("rollout", []).append(
             speed(config.steps_per_iteration, lambda a=actor, k=key: collect(physics, a, steps, k))
         )
-        state, row = iterate(config, physics, algorithm, state)
+        state, row = iterate(config, physics, state)
         stages.setdefault("training", []).append(row["steps_per_second"])
         stages.setdefault("raw, best size", []).append(best_size(physics, *replayed))
     return [

@@ -1,33 +1,34 @@
-"""What an update's pieces take, in wall-clock and processor time, with the Fisher matrix thinned and whole.
+"""What an update takes: of every algorithm, as a share of the physics of the same steps; and piece by piece.
 
-    python benchmarks/update.py [TASK] [--rounds 7]
+    python benchmarks/update.py [TASK] [--rounds 7] [--only NAME …]
 
-PCRPO in balance mode on one rollout of 20 × 1000 steps; pieces are timed in turn, medians over the rounds. Prints
-docs/performance.md's table.
+One rollout of 20 × 1000 steps, at a limit in the middle of what an untrained policy costs. Algorithms and pieces are
+timed in turn within a round, and the figures are medians over the rounds of ratios within one round, as a shared machine
+changes its speed from minute to minute. Writes docs/results/data/update.csv.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 
-from equipoise.algorithms import Learner, TrustRegion, make_algorithm
-from equipoise.algorithms.algorithm import _fit, _improve, _prepare
+from equipoise.algorithms import ALGORITHMS, Algorithm, TrustRegion
 from equipoise.physics import NativePhysics
 from equipoise.policy import Actor
 from equipoise.tasks import TASKS
-from equipoise.training.config import Config
-from equipoise.training.loop import iterate
+from equipoise.training.budget import observed, renew_budget
 from equipoise.training.rollout import collect
-from equipoise.training.run import first_state
-from throughput import BALANCE
+from equipoise.training.update import compiled_fit, compiled_improve, compiled_prepare, update
+
+TABLE = Path(__file__).parents[1] / "docs" / "results" / "data" / "update.csv"
 
 
 def timed(run: Callable[[], object]) -> tuple[float, float]:
@@ -37,44 +38,68 @@ def timed(run: Callable[[], object]) -> tuple[float, float]:
     return 1e3 * (time.perf_counter() - wall), 1e3 * (time.process_time() - processor)
 
 
+def prepared(algorithm: Algorithm, task: str) -> tuple[Callable[[], object], Callable[[], object]]:
+    """Return an update of `algorithm`, ready to be run again and again on one rollout, and that rollout itself."""
+    physics = observed(NativePhysics(TASKS[task], 20), algorithm.lens)
+    limits = tuple(limit.value for limit in TASKS[task].limits)
+    state = algorithm.init(physics.problem, jnp.asarray(limits), jax.random.key(0))
+    renew_budget(physics, algorithm, state, limits)
+    rollout = partial(collect, physics, Actor(state.policy, state.observations), 1000, (0, 1))
+    batch = rollout().batch
+    middle = jnp.asarray(batch.estimate.cost)  # so that a limit binds, and costs count
+    arguments = (algorithm, state, batch, middle, jnp.asarray(0.1), jax.random.key(0))
+    return partial(update, *arguments), rollout
+
+
 def pieces(task: str) -> dict[str, Callable[[], object]]:
-    """Return the pieces of an update, ready to be run again and again on the same rollout."""
-    config, physics = Config(task, BALANCE), NativePhysics(TASKS[task], 20)
-    state, _ = iterate(config, physics, make_algorithm(BALANCE), first_state(config, physics.problem))
-    learner, key = state.learner, jax.random.key(0)
-    batch = collect(physics, Actor(learner.policy, learner.observations), 1000, (0, 1)).batch
-    limits, share = jnp.asarray(config.resolve_limits(physics.problem)), jnp.asarray(0.0)
-    lesson = _prepare(BALANCE.learner, learner, batch)
-    found: dict[str, Callable[[], object]] = {
-        "advantages, normalisation, targets": partial(_prepare, BALANCE.learner, learner, batch),
-        "critics": partial(_fit, BALANCE.learner, learner.critics, lesson, key),
-    }
+    """Return the pieces of TRPO's update."""
+    algorithm = ALGORITHMS["trpo"].algorithm
+    run, _ = prepared(algorithm, task)
+    _, state, batch, limits, fraction, key = run.args  # type: ignore[attr-defined]
+    prepare = partial(compiled_prepare, algorithm.learner, state.critics, state.observations, batch)
+    ready = prepare()
+    flat = ready.samples.flat()
+    fit = partial(
+        compiled_fit, state.critics, flat.observation, ready.targets, flat.valid, algorithm.learner.critic, key
+    )
+    found: dict[str, Callable[[], object]] = {"advantages, normalisation, targets": prepare, "critics": fit}
     for every, steps in ((2, "every 2nd step"), (4, "every 4th step"), (1, "every step")):
-        handler = replace(BALANCE, learner=Learner(trust_region=TrustRegion(fisher_every=every)))
-        step = partial(_improve, handler, learner.policy, lesson, batch.estimate, limits, share)
-        update = partial(make_algorithm(handler).update, learner, batch, limits, share, key)
-        found[f"policy step, F over {steps}"] = step
-        found[f"the update, policy step and critics at once, F over {steps}"] = update
+        thinned = Algorithm(algorithm.rule, TrustRegion(fisher_every=every))
+        found[f"policy step, F over {steps}"] = partial(
+            compiled_improve, thinned, state, ready, batch.estimate, limits, fraction, key
+        )
     return found
 
 
 def main() -> None:
-    """Measure, and print the table."""
+    """Measure, print, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("task", nargs="?", default="SafetyHalfCheetah-v4", choices=list(TASKS))
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--only", nargs="*", default=list(ALGORITHMS), help="algorithms beside trpo")
     options = parser.parse_args()
-    runs = pieces(options.task)
+    names = list(dict.fromkeys(["trpo", *options.only]))
+    updates = {name: prepared(ALGORITHMS[name].algorithm, options.task) for name in names}
+    runs = {name: run for name, (run, _) in updates.items()} | pieces(options.task)
     for run in runs.values():  # compiles
         jax.block_until_ready(run())
-    times: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
+    shares: dict[str, list[tuple[float, float, float, float]]] = {name: [] for name in runs}
     for _ in range(options.rounds):
+        physics = updates["trpo"][1]().physics_seconds * 1e3  # type: ignore[attr-defined]
+        trpo, _ = timed(runs["trpo"])
         for name, run in runs.items():
-            times[name].append(timed(run))
-    print("| piece | wall | processor |\n|---|---|---|")
-    for name, found in times.items():
-        wall, processor = (statistics.median(column) for column in zip(*found, strict=True))
-        print(f"| {name} | {wall:.0f} ms | {processor:.0f} ms |")
+            wall, processor = timed(run)
+            shares[name].append((wall, processor, wall / physics, wall / trpo))
+    rows = []
+    for name, found in shares.items():
+        wall, processor, of_physics, of_trpo = (statistics.median(column) for column in zip(*found, strict=True))
+        row = {"update": name, "wall_ms": round(wall), "processor_ms": round(processor)}
+        rows.append({**row, "of_physics": f"{of_physics:.2f}", "of_trpo": f"{of_trpo:.2f}"})
+        print(*rows[-1].values(), sep="\t", flush=True)
+    with TABLE.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 if __name__ == "__main__":
