@@ -2,8 +2,8 @@
 
     python benchmarks/update.py [TASK] [--rounds 7] [--only NAME …]
 
-One rollout of 20 × 1000 steps, at a limit in the middle of what an untrained policy costs. Algorithms and pieces are
-timed in turn within a round, and the figures are medians over the rounds of ratios within one round, as a shared machine
+One rollout of 20 × 1000 steps, the limit being what it costs, so that costs count. Algorithms and pieces are
+timed in turn within a round, and the figures are medians over rounds of ratios within one, as a shared machine
 changes its speed from minute to minute. Writes docs/results/data/update.csv.
 """
 
@@ -41,7 +41,7 @@ def timed(run: Callable[[], object]) -> tuple[float, float]:
 def prepared(algorithm: Algorithm, task: str) -> tuple[Callable[[], object], Callable[[], object]]:
     """Return an update of `algorithm`, ready to be run again and again on one rollout, and that rollout itself."""
     physics = observed(NativePhysics(TASKS[task], 20), algorithm.lens)
-    limits = tuple(limit.value for limit in TASKS[task].limits)
+    limits = TASKS[task].limits()
     state = algorithm.init(physics.problem, jnp.asarray(limits), jax.random.key(0))
     renew_budget(physics, algorithm, state, limits)
     rollout = partial(collect, physics, Actor(state.policy, state.observations), 1000, (0, 1))
