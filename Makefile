@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: train test lint types bench clean
+.PHONY: train test lint types bench pages clean
 
 train: $(VENV)/installed
 	$(BIN)/equipoise train pcrpo SafetyHalfCheetah-v4 --total-steps 1000000
@@ -20,6 +20,9 @@ types: $(VENV)/installed-dev
 
 bench: $(VENV)/installed
 	$(BIN)/python benchmarks/throughput.py
+
+pages: $(VENV)/installed
+	$(BIN)/python docs/generate.py
 
 clean:
 	rm -rf $(VENV) build dist

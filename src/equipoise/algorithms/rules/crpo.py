@@ -1,4 +1,22 @@
-"""CRPO (Xu, Liang & Lan, ICML 2021, arXiv 2011.05869): a hard switch between reward and violated constraint."""
+"""CRPO: constraint-rectified policy optimisation (Xu, Liang & Lan, ICML 2021, arXiv 2011.05869, Algorithm 1).
+
+A hard switch at the limit, without multipliers:
+
+    every Ĵ_k ≤ b_k + η:    improve the reward,
+    otherwise:              lower the cost of one violated constraint.
+
+With K constraints the paper lets any of the violated ones be chosen; here it is the one with the largest
+(Ĵ_k − b_k)/SE_k, SE_k being the standard error of Ĵ_k.
+
+Deviations:
+
+- The step is that of a trust region with a line search (or a proximal step, as `ppo_crpo`); the paper takes natural
+  gradient steps of fixed size.
+- Ĵ_k is the mean of whole episodes, undiscounted, as the limits are; the paper estimates the discounted cost by
+  temporal differences.
+- η is 0 by default, and below 0 it is a safety margin; the paper's theorem needs η > 0, of the order of its own bound.
+- The newest policy is the result; the theorem is about one drawn from the iterates that improved the reward.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +32,7 @@ from equipoise.settings import require, settings
 
 @settings
 class CRPO(Rule):
-    """Constraint-rectified policy optimisation (Algorithm 1 of the paper).
-
-    While every Ĵ_k ≤ b_k + η the reward is improved; otherwise the cost of a violated constraint is lowered. Of
-    several violated ones the paper lets any be chosen; here it is the one with the largest (Ĵ_k − b_k)/SE_k.
-    """
+    """Constraint-rectified policy optimisation: a hard switch between the reward and the worst violated constraint."""
 
     projects: ClassVar[bool] = True
 

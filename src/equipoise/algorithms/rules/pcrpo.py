@@ -1,4 +1,37 @@
-"""PCRPO: soft switching between reward and safety (Gu et al., AAAI 2024, arXiv 2405.01677, Algorithm 1)."""
+"""PCRPO: projection constraint-rectified policy optimisation (Gu et al., AAAI 2024, arXiv 2405.01677, Algorithm 1).
+
+Soft switching: around the limit b there is a band, in which reward and safety are improved together,
+
+    Ĵ ≤ b + h⁻:             improve the reward,
+    b + h⁻ < Ĵ ≤ b + h⁺:    improve both, along d = x_r g_r⁺ + x_c g_c⁺,
+    Ĵ > b + h⁺:             lower the cost.
+
+g_r and g_c are the gradients of the reward and of minus the cost. While they conflict, ⟨g_r, g_c⟩ < 0, each is
+projected on the normal plane of the other (§4 of the paper), so that neither undoes the other:
+
+    g_r⁺ = g_r − (⟨g_r, g_c⟩/⟨g_c, g_c⟩) g_c,    g_c⁺ = g_c − (⟨g_c, g_r⟩/⟨g_r, g_r⟩) g_r.
+
+Without conflict they stay as they are. With h⁻ = h⁺ = η there is no band, and it switches exactly where CRPO with
+tolerance η does, ties included; with one constraint it then is CRPO to the last bit.
+
+With K constraints each one is violated (Ĵ_k > b_k + h⁺_k), active (inside its band) or slack. If none is violated, the
+reward and the active ones are improved together; otherwise the violated and the active ones. Each gradient is projected
+on the cone of directions that harm no other (UPGrad: Quinton & Rey, 2024, arXiv 2406.16232, eq. 5), which for two
+gradients is the formula above.
+
+Deviations:
+
+- h⁺ is 0 by default: above 0, training can rest above the limit.
+- h⁻ is −0.3·b by default, about what a step does to the cost: a narrower band is stepped over.
+- Gradients are scaled to length 1 in the metric before they are weighted, so that the units of reward and cost do not
+  matter.
+- The radius of the step is δ·sin²φ while gradients conflict. The projected direction vanishes where they oppose each
+  other, and scaling it back to full length would amplify noise exactly at the optimum.
+- The metric in which gradients are compared can be chosen. `step` is nearest to what the authors published as code
+  later.
+- Other aggregators can take the place of the projection, to compare with (`balance.aggregator`).
+- On the proximal step (`ppo_pcrpo`) gradients are compared in the Euclidean metric, minibatch by minibatch.
+"""
 
 from __future__ import annotations
 
@@ -25,12 +58,7 @@ from equipoise.settings import require_ranges, settings, static
 
 @settings
 class PCRPO(Rule):
-    """Projection constraint-rectified policy optimisation, for K constraints.
-
-    Ĵ ≤ b + h⁻: improve the reward. Ĵ > b + h⁺: improve safety. Between: improve both, each gradient projected on the
-    normal plane of the other while they conflict (or combined by another aggregator). With h⁻ = h⁺ = η it is CRPO with
-    tolerance η.
-    """
+    """Projection constraint-rectified policy optimisation: soft switching, with projected gradients near the limit."""
 
     projects: ClassVar[bool] = True
 

@@ -24,7 +24,7 @@ class Slack:
     With `schedule` calibrated, h⁻ = −t·SE with t the 95 % quantile of Student's t: reward mode then needs evidence
     that the policy is inside the limit, not luck; `low` and `decay` are not used, and h⁺ is `high`. That band covers
     the noise of Ĵ but not what a step changes: where SE is small, training steps across it without ever being in it,
-    and so it is not the default (docs/algorithms.md has the numbers).
+    and so it is not the default (numbers: docs/algorithms/pcrpo.md).
     """
 
     schedule: Schedule = static(default="constant")
