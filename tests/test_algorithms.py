@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 
+import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from equipoise.algorithms import ALGORITHMS, MODES
-from equipoise.testing import CHECKS
+import equipoise
+from equipoise.algorithms import ALGORITHMS, MODES, Algorithm, Learner, Rule, TrustRegion, single
+from equipoise.settings import settings
+from equipoise.testing import CHECKS, contract
 from equipoise.training.update import update
 from learning import one_batch, small
 from probes import Bandit
