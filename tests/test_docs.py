@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import re
 import shlex
 import sys
@@ -11,11 +12,11 @@ from pathlib import Path
 
 import gymnasium
 import pytest
-from equipoise.algorithms.trust_region import MODES, OUTCOMES
 
 import equipoise
 from equipoise import catalogue
-from equipoise.algorithms import ALGORITHMS
+from equipoise.algorithms import ALGORITHMS, MODES, Proximal
+from equipoise.algorithms.steps.report import OUTCOMES
 from equipoise.cli import main
 from equipoise.gradients import AGGREGATORS
 from equipoise.gradients.metric import Metric
@@ -28,6 +29,7 @@ ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 OWN_ENVIRONMENT = ROOT / "docs" / "your-own-environment.md"
 OWN_AGGREGATOR = ROOT / "docs" / "aggregators.md"
+OWN_ALGORITHM = ROOT / "docs" / "your-own-algorithm.md"
 SHELL = ("sh", "bash", "console")
 FENCE = re.compile(r"^( *)```(.*?)\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
 
@@ -44,7 +46,8 @@ def no_trace_of_examples():
     forget_aggregators()
     for env_id in set(gymnasium.registry) - before:
         del gymnasium.registry[env_id]
-    sys.modules.pop("my_env", None)
+    for module in ("my_env", "my_rule"):
+        sys.modules.pop(module, None)
 
 
 BUILT_IN = dict(AGGREGATORS)
@@ -62,6 +65,14 @@ def own_aggregators(tmp_path, monkeypatch):
     """The file my_aggregators.py of docs/aggregators.md, where a module is looked for."""
     *_, (_, example) = blocks(OWN_AGGREGATOR, "python")
     (tmp_path / "my_aggregators.py").write_text(example)
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+@pytest.fixture
+def own_rule(tmp_path, monkeypatch):
+    """The file my_rule.py of docs/your-own-algorithm.md, where a module is looked for."""
+    (_, example), *_ = blocks(OWN_ALGORITHM, "python")
+    (tmp_path / "my_rule.py").write_text(example)
     monkeypatch.syspath_prepend(tmp_path)
 
 
@@ -120,9 +131,10 @@ def test_python_runs_as_written(tag, text, tmp_path, monkeypatch):
         exec(program, {"__name__": "__main__"})
 
 
-def test_the_example_environment_is_short_enough_to_be_read():
-    (_, example), *_ = blocks(OWN_ENVIRONMENT, "python")
-    assert len(example.splitlines()) < 40
+@pytest.mark.parametrize(("path", "lines"), [(OWN_ENVIRONMENT, 40), (OWN_ALGORITHM, 60)], ids=name_of)
+def test_an_example_is_short_enough_to_be_read(path, lines):
+    (_, example), *_ = blocks(path, "python")
+    assert len(example.splitlines()) < lines
 
 
 # Commands
@@ -153,7 +165,7 @@ class Understood(BaseException):
 
 
 @pytest.mark.parametrize("arguments", COMMANDS)
-def test_commands_are_understood(arguments, monkeypatch, capsys, own_aggregators):
+def test_commands_are_understood(arguments, monkeypatch, capsys, own_aggregators, own_rule):
     """The library's own parser reads the command, and its task and settings are allowed together."""
 
     def understood_training(config, run_dir, **_):
@@ -178,9 +190,11 @@ def test_commands_are_understood(arguments, monkeypatch, capsys, own_aggregators
         assert stopped.code == 0, capsys.readouterr().err
 
 
-def test_there_are_commands_for_every_algorithm():
-    asked = {c.values[0][1] for c in COMMANDS if c.values[0][:1] == ["train"]}
-    assert set(ALGORITHMS) <= asked
+def test_there_are_commands_for_every_algorithm_and_preset():
+    asked = {" ".join(c.values[0]) for c in COMMANDS if c.values[0][:1] == ["train"]}
+    for name, entry in ALGORITHMS.items():
+        command = f"train {name} SafetyHopperVelocity-v1"
+        assert {command, *(f"{command} --preset {preset}" for preset in entry.presets)} <= asked
 
 
 def test_the_commands_for_an_own_environment_do_what_they_say(tmp_path, monkeypatch, capsys):
@@ -220,6 +234,41 @@ def test_the_commands_for_an_own_aggregator_do_what_they_say(tmp_path, monkeypat
         assert "my_aggregators" not in sys.modules
 
 
+def test_the_commands_for_an_own_algorithm_do_what_they_say(tmp_path, monkeypatch, capsys, own_rule):
+    """Each as a process of its own would; without being told so, none imports the module that the run's file names."""
+    monkeypatch.chdir(tmp_path)
+    quicker = {
+        "train": "--num-envs 2 --steps-per-iteration 2000 --total-steps 2000",
+        "evaluate": "--episodes 2",
+        "resume": "",
+    }
+    for arguments in commands(OWN_ALGORITHM):
+        sys.modules.pop("my_rule", None)
+        assert main([*arguments, *quicker[arguments[0]].split()]) == 0, capsys.readouterr().err
+    (row,) = Run.load(Path("runs/mine"), own_algorithm()).metrics
+    assert row["mode"] == "balance"
+    assert row["price/cost"] > 0
+    for command in ("evaluate", "resume"):
+        sys.modules.pop("my_rule", None)
+        assert main([command, "runs/mine"]) == 2
+        assert "--algorithm MODULE:NAME" in capsys.readouterr().err
+        assert "my_rule" not in sys.modules
+
+
+def own_algorithm():
+    """The algorithm of docs/your-own-algorithm.md."""
+    import my_rule
+
+    return equipoise.Algorithm(my_rule.MyRule())
+
+
+def test_an_own_algorithm_passes_its_own_test(own_rule):
+    *_, (_, text) = blocks(OWN_ALGORITHM, "python")
+    names: dict = {}
+    exec(compile(text, "test_my_rule.py", "exec"), names)
+    names["test_my_rule"]()
+
+
 @every_document
 def test_make_targets_exist(path):
     targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
@@ -230,30 +279,36 @@ def test_make_targets_exist(path):
 # docs/metrics.md
 
 
-def documented_columns(names):
-    """The columns that docs/metrics.md promises for costs called `names`."""
+def documented_columns(names, algorithm):
+    """The columns that docs/metrics.md promises for costs called `names`, trained with the algorithm of that name."""
+    step = "proximal step" if isinstance(ALGORITHMS[algorithm].algorithm.step, Proximal) else "trust-region step"
     columns = []
     for heading, text in sections(ROOT / "docs" / "metrics.md", level=3).items():
-        for first, *_ in table_rows(text.split("\n## ")[0]):
+        for first, second, *_ in table_rows(text.split("\n## ")[0]):
             written = code_in(first)
-            if len(written) == 2:  # `COLUMN` or `COLUMN/NAME`
-                assert written[1] == f"{written[0]}/NAME", heading
-                written = written[:1] if len(names) == 1 else written[1:]
-            elif not written or written[0] in OUTCOMES:
+            if not written or written[0] in OUTCOMES:
                 continue
-            columns += [written[0].replace("NAME", name) for name in (names if "NAME" in written[0] else names[:1])]
+            if heading.endswith(" log") and step != second and algorithm not in second.split(", "):
+                continue
+            for column in written:
+                columns += [column.replace("NAME", name) for name in (names if "NAME" in column else names[:1])]
     return columns
 
 
-def assert_documented(run):
-    columns = documented_columns(run.problem.cost_names)
+def assert_documented(run, algorithm):
+    columns = documented_columns(run.problem.cost_names, algorithm)
     assert len(columns) == len(set(columns))
     assert set(columns) == set(run.metrics[0])
 
 
-def test_every_column_is_documented_for_one_constraint(tmp_path):
-    options = {"total_steps": 2000, "num_envs": 2, "steps_per_iteration": 2000}
-    assert_documented(equipoise.train("pcrpo", "SafetyHopper-v4", run_dir=tmp_path / "run", **options))
+SMALL = {"total_steps": 2000, "steps_per_iteration": 2000}
+HELDOUT = dataclasses.replace(ALGORITHMS["c_trpo"].algorithm, step=equipoise.TrustRegion(heldout=True))
+
+
+@pytest.mark.parametrize(("name", "algorithm"), [("c_trpo", HELDOUT), ("ppo_simmer", "ppo_simmer")])
+def test_every_column_is_documented_for_one_constraint(name, algorithm, tmp_path):
+    run = equipoise.train(algorithm, "SafetyHopper-v4", run_dir=tmp_path / "run", num_envs=2, **SMALL)
+    assert_documented(run, name)
 
 
 def test_every_column_is_documented_for_several_constraints(tmp_path):
@@ -261,28 +316,56 @@ def test_every_column_is_documented_for_several_constraints(tmp_path):
     names = {"__name__": "my_env"}
     exec(example, names)
     costs = {"cost_names": ("far", "effort"), "limits": (10.0, 25.0), "horizon": 100}
-    options = {"total_steps": 2000, "steps_per_iteration": 2000}
-    assert_documented(equipoise.train("pcrpo", names["Rail"], run_dir=tmp_path / "run", **costs, **options))
+    run = equipoise.train("ppo_lag", names["Rail"], run_dir=tmp_path / "run", **costs, **SMALL)
+    assert_documented(run, "ppo_lag")
 
 
 def test_every_mode_and_outcome_is_documented():
     assert set(MODES) | set(OUTCOMES) <= set(code_in(prose(ROOT / "docs" / "metrics.md")))
-    outcomes = sections(ROOT / "docs" / "algorithms.md")["Outcomes"]
-    assert set(OUTCOMES) <= set(code_in(outcomes))
+    outcomes = sections(ALGORITHM_PAGES / "README.md")["Modes and outcomes"]
+    assert set(MODES) | set(OUTCOMES) <= set(code_in(outcomes))
 
 
-# docs/algorithms.md
+# docs/algorithms/
 
 
-def command_line_settings(kind, prefix="--"):
-    """Every setting of a settings class with its default, as the command line writes them."""
+ALGORITHM_PAGES = ROOT / "docs" / "algorithms"
+
+
+def load_generator():
+    """docs/generate.py, which is no part of the package."""
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_pages_are_those_that_the_registry_gives():
+    generate = load_generator()
+    stale = [path for path, text in generate.pages().items() if path.read_text(encoding="utf-8") != text]
+    assert stale == [], "run `make pages`"
+    assert {path.stem for path in ALGORITHM_PAGES.glob("*.md")} == {*ALGORITHMS, "README"}
+
+
+def test_a_changed_digit_or_word_of_a_page_is_noticed_and_notes_are_kept():
+    generate = load_generator()
+    page = (ALGORITHM_PAGES / "crpo.md").read_text(encoding="utf-8")
+    for changed in (page.replace("`0.05`", "`0.06`"), page.replace("hard switch", "soft switch")):
+        assert changed != page
+        assert generate.page("crpo", changed) == page
+    more = page.replace("<!-- /notes -->", "More.\n\n<!-- /notes -->")
+    assert generate.page("crpo", more) == more
+
+
+def command_line_settings(settings, prefix="--"):
+    """Every setting of an object of settings with its value, as the command line writes them."""
     found = {}
-    for field in dataclasses.fields(kind):
-        name, default = field.name.replace("_", "-"), field.default
-        if dataclasses.is_dataclass(default):
-            found |= command_line_settings(type(default), prefix if name == "learner" else f"{prefix}{name}.")
+    for field in dataclasses.fields(settings):
+        name, value = field.name.replace("_", "-"), getattr(settings, field.name)
+        if dataclasses.is_dataclass(value):
+            found |= command_line_settings(value, prefix if name in ("rule", "learner") else f"{prefix}{name}.")
         else:
-            found[prefix + name] = " ".join(map(str, default)) if isinstance(default, tuple) else str(default)
+            found[prefix + name] = " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
     return found
 
 
@@ -290,18 +373,20 @@ def documented_settings(text):
     return {code_in(row[0])[0]: code_in(row[1])[0] for row in table_rows(text) if row[0].startswith("`--")}
 
 
-def test_every_algorithm_has_a_section_with_all_its_settings_and_their_defaults():
-    found = sections(ROOT / "docs" / "algorithms.md")
-    shared = documented_settings(found["What all share"])
-    assert shared == command_line_settings(equipoise.Learner)
-    for name, kind in ALGORITHMS.items():
-        assert name in found
-        assert documented_settings(found[name]) | shared == command_line_settings(kind), name
-        assert f"equipoise train {name} " in found[name]
+def test_every_setting_is_documented_with_its_default():
+    index = sections(ALGORITHM_PAGES / "README.md", level=3)
+    shared = documented_settings(index["The learner"])
+    assert shared == command_line_settings(equipoise.Learner())
+    steps = {"The trust-region step": equipoise.TrustRegion(), "The proximal step": equipoise.Proximal()}
+    for heading, step in steps.items():
+        assert documented_settings(index[heading]) == command_line_settings(step, "--step.")
+    for name, entry in ALGORITHMS.items():
+        text = sections(ALGORITHM_PAGES / f"{name}.md")["Settings"]
+        assert documented_settings(text) | shared == command_line_settings(entry.algorithm), name
 
 
 def test_every_metric_is_described():
-    text = sections(ROOT / "docs" / "algorithms.md")["The four metrics"]
+    text = sections(ALGORITHM_PAGES / "README.md")["The metrics"]
     assert [code_in(row[0])[0] for row in table_rows(text)] == list(typing.get_args(Metric))
 
 
