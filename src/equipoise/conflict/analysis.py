@@ -170,7 +170,8 @@ def _around(
     own, region = run.config.algorithm.rule, trust_region_of(run)
     crpo = own if isinstance(own, CRPO) else CRPO()
     pcrpo = own if isinstance(own, PCRPO) else PCRPO()
-    planned = as_planned(seen, np.asarray(run.limits), min(iteration / run.config.iterations, 1.0))
+    share = min(iteration / run.config.iterations, 1.0)
+    planned = as_planned(seen, np.asarray(run.limits), share, run.config.algorithm.learner)
     plane = plane_of(seen, region, cost)
     steps = steps_in(plane, seen, pcrpo, pcrpo.reward_weight, region, planned, cost)
     return Around(

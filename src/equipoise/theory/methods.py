@@ -77,7 +77,8 @@ class Switch(NamedTuple):
     def move(self, view: View, dual: Float[Array, " K"]) -> Move:
         """Take the first candidate of the handler's wish that is not stationary; if all are, the first."""
         rule: Rule = self.handler
-        seen = Seen(view.estimate, view.cmdp.limits, view.progress, jnp.ones(1 + len(view.cmdp.limits)))
+        units = jnp.ones(1 + len(view.cmdp.limits))
+        seen = Seen(view.estimate, view.cmdp.limits, view.progress, units, view.cmdp.discount, 1.0)
         _, plan = rule.plan(rule.init(len(view.cmdp.limits)), seen)
         advantage = view.quality - jnp.einsum("sa,msa->ms", view.policy, view.quality)[:, :, None]
         natural = natural_gradients(view.policy, advantage, view.exact.occupancy, view.cmdp.discount)
