@@ -324,7 +324,7 @@ def test_a_resumed_run_has_the_bits_of_one_that_never_stopped(tmp_path):
     options = {"total_steps": 6000, "num_envs": 2, "steps_per_iteration": 2000, "threads": 1}
     whole = equipoise.train(algorithm, "SafetyHopperVelocity-v1", run_dir=tmp_path / "whole", **options)
 
-    class Stop(Exception):
+    class Stop(KeyboardInterrupt):
         pass
 
     def stop(row):

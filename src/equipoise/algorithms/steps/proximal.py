@@ -173,4 +173,4 @@ class _Phase(NamedTuple):
         mean, log_std = policy(flat.observation)
         ratio = jnp.exp(gaussian.log_density(flat.action, mean, log_std) - self.acted.log_density[rows])
         kl = gaussian.divergence(mean, log_std, self.start.mean[rows], self.start.log_std)
-        return Minibatch(ratio, kl, flat.advantage, flat.valid.astype(ratio.dtype))
+        return Minibatch(ratio, kl, flat.advantage, flat.valid.astype(ratio.dtype), self.slope2)
