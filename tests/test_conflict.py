@@ -125,7 +125,7 @@ def opposed_envs(noise, seed=0, num_envs=12, size=30):
     spectrum = np.geomspace(1e-2, 10, size)
     reward = random.standard_normal(size)
     truth = np.stack([reward, -reward + 0.5 * random.standard_normal(size)])
-    gradients = truth + noise * random.standard_normal((envs, 2, size))
+    gradients = truth + noise * random.standard_normal((num_envs, 2, size))
     return EnvGradients(gradients, gradients / spectrum)
 
 
