@@ -1,4 +1,4 @@
-"""What ARCHITECTURE.md says of the house, checked on the code's own imports and sizes."""
+"""What ARCHITECTURE.md says of the layers, checked on the code's own imports and sizes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import equipoise
 SOURCE = Path(equipoise.__file__).parent
 FILES = sorted(SOURCE.rglob("*.py"))
 
-GROUND = {"errors", "files", "palette", "registry", "statistics"}
+GROUND = {"errors", "files", "palette", "registry", "settings", "statistics"}
 """Root modules that every folder may import."""
 
 MAY_IMPORT = {
@@ -21,10 +21,11 @@ MAY_IMPORT = {
     "palette": set(),
     "statistics": set(),
     "registry": {"errors"},
+    "settings": {"errors"},
     "problem": {"errors"},
     "numerics": GROUND,
     "gradients": GROUND | {"numerics"},
-    "policy": {"numerics"},
+    "policy": {"errors", "numerics"},
     "tasks": GROUND,
     "physics": GROUND | {"problem", "tasks"},
     "rendering": GROUND | {"tasks", "physics"},
@@ -33,6 +34,7 @@ MAY_IMPORT = {
     "algorithms": GROUND | {"problem", "numerics", "gradients", "policy"},
     "training": GROUND
     | {"problem", "numerics", "gradients", "policy", "tasks", "physics", "environments", "algorithms"},
+    "testing": {"problem", "policy", "physics", "algorithms", "training"},
     "films": GROUND | {"problem", "policy", "physics", "rendering", "environments", "training"},
     "conflict": GROUND | {"problem", "numerics", "gradients", "policy", "physics", "algorithms", "training"},
     "theory": GROUND | {"problem", "numerics", "gradients", "algorithms"},
@@ -41,16 +43,16 @@ MAY_IMPORT = {
     "__init__": {"errors", "environments", "tasks", "algorithms", "training", "films", "conflict", "api"},
     "__main__": {"cli"},
 }
-"""For every folder and root module, a room of the house, the other rooms it may import; listed from the ground up."""
+"""For every folder and root module, the others it may import; listed from the ground up."""
 
 
-def room_of(path, source):
-    """The room that a file belongs to."""
+def layer_of(path, source):
+    """The layer that a file belongs to."""
     return path.relative_to(source).parts[0].removesuffix(".py")
 
 
-def rooms_imported(path):
-    """The rooms that a file imports from, in whatever form; a relative import is given as its dots."""
+def layers_imported(path):
+    """The layers that a file imports from, in whatever form; a relative import is given as its dots."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -69,11 +71,11 @@ def rooms_imported(path):
 
 
 def trespasses(source):
-    """Every import in the tree `source` that the table does not allow, as (file, room)."""
+    """Every import in the tree `source` that the table does not allow, as (file, layer)."""
     return [
-        (str(path.relative_to(source)), room)
+        (str(path.relative_to(source)), layer)
         for path in sorted(source.rglob("*.py"))
-        for room in sorted(rooms_imported(path) - {room_of(path, source)} - MAY_IMPORT[room_of(path, source)])
+        for layer in sorted(layers_imported(path) - {layer_of(path, source)} - MAY_IMPORT[layer_of(path, source)])
     ]
 
 
@@ -81,19 +83,19 @@ def test_data_flows_one_way():
     assert trespasses(SOURCE) == []
 
 
-def test_no_room_may_import_a_later_one():
-    rooms = list(MAY_IMPORT)
-    for number, room in enumerate(rooms):
-        assert MAY_IMPORT[room] <= set(rooms[:number]), room
+def test_no_layer_may_import_a_later_one():
+    layers = list(MAY_IMPORT)
+    for number, layer in enumerate(layers):
+        assert MAY_IMPORT[layer] <= set(layers[:number]), layer
 
 
-def test_every_room_is_known():
-    rooms = {path.name for path in SOURCE.iterdir() if path.is_dir() and path.name != "__pycache__"}
-    assert rooms | {path.stem for path in SOURCE.glob("*.py")} == set(MAY_IMPORT)
+def test_every_layer_is_known():
+    layers = {path.name for path in SOURCE.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert layers | {path.stem for path in SOURCE.glob("*.py")} == set(MAY_IMPORT)
 
 
 @pytest.mark.parametrize(
-    ("file", "line", "room"),
+    ("file", "line", "layer"),
     [
         ("numerics/fisher.py", "from equipoise.policy import GaussianPolicy", "policy"),
         ("numerics/deep/down/fisher.py", "from equipoise import policy", "policy"),
@@ -103,11 +105,11 @@ def test_every_room_is_known():
         ("theory/cmdp.py", "from ..training import loop", ".."),
     ],
 )
-def test_a_trespass_is_seen(file, line, room, tmp_path):
+def test_a_trespass_is_seen(file, line, layer, tmp_path):
     path = tmp_path / file
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"from equipoise.errors import UsageError\n{line}\n")
-    assert trespasses(tmp_path) == [(file, room)]
+    assert trespasses(tmp_path) == [(file, layer)]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
