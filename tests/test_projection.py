@@ -2,7 +2,6 @@
 
 import functools
 import itertools
-from typing import get_args
 
 import jax
 import jax.numpy as jnp
@@ -12,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog, nnls
 
-from equipoise.gradients.metric import Metric, cosines, geometry
+from equipoise.gradients.metric import FIXED, cosines, geometry
 from equipoise.gradients.projection import MOST_OBJECTIVES, combine, project
 from equipoise.numerics.krylov import NaturalGradients
 
-METRICS = get_args(Metric)
+METRICS = FIXED
 CONFLICTING = (90.5, 100, 120, 135, 150, 170, 179)
 AGREEING = (0, 1, 30, 60, 89.5)
 PREFERENCES = ((0.5, 0.5), (0.2, 0.8), (0.75, 0.25), (1.0, 0.0), (0.0, 1.0))

@@ -159,6 +159,16 @@ def test_cpo_solves_its_problem(case, seed):
     assert not direction.vanishes and mode(direction) != "safety"
 
 
+def test_cpo_picks_the_right_limits_of_many_problems():
+    random = np.random.default_rng(0)
+    for seed in range(40):
+        model = Model(seed, 3, random.uniform(-0.6, 0.3, 3), opposed if seed % 2 else None)
+        step, _ = model.move(CPO(), least=0.0)
+        gain, best = (model.gradients[0] @ x / (RADIUS * model.length[0]) for x in (step, model.best()))
+        assert gain == pytest.approx(best, abs=1e-3)
+        assert (model.gradients[1:] @ step >= model.needed - 1e-4 * RADIUS * model.length[1:]).all()
+
+
 @pytest.mark.parametrize("rule", [CPO(), PCPO(), PCPO(projection="l2"), SBTRPO()], ids=repr)
 @pytest.mark.parametrize("floors", [[-1.5], [-1e20], [-2.0, -1.01, -1e9]])
 def test_limits_out_of_reach_leave_trpos_step_bit_for_bit(rule, floors):
@@ -305,7 +315,9 @@ def test_sb_trpo_asks_for_no_more_than_the_limit_does():
 
 @pytest.mark.parametrize("seed", range(4))
 def test_sb_trpo_keeps_its_share_for_every_violated_cost_and_breaks_no_other_limit(seed):
-    model = Model(seed, 3, [3.0, 4.0, -0.05], opposed)
+    drawn = Model(seed, 3, [3.0, 4.0, -0.05], opposed).gradients
+    drawn[3] = -0.5 * (drawn[1] + drawn[2]) + drawn[3]  # what lowers the first two raises the third
+    model = Model(seed, 3, [3.0, 4.0, -0.05], gradients=drawn)
     step, _ = model.move(SBTRPO(0.5))
     root = np.linalg.cholesky(model.fisher)
     units = np.linalg.solve(root, model.gradients.T).T / model.length[:, None]
