@@ -158,7 +158,7 @@ def test_noise_makes_promises_that_are_not_kept():
 
 
 def steps_of(plane, seen):
-    planned = as_planned(seen, np.array([9.0]), 0.0)
+    planned = as_planned(seen, np.array([9.0]), 0.0, ALGORITHM.learner)
     return steps_in(plane, seen, RULE, RULE.reward_weight, REGION, planned, 0)
 
 

@@ -313,30 +313,6 @@ def test_every_algorithms_settings_are_allowed_with_every_preset(name):
         assert kinds[0] == kinds[1], "a preset changes settings, not what the algorithm is made of"
 
 
-def test_every_plan_is_well_formed(name):
-    """Modes and wanted objectives agree, weights are 0 or more, and the rule keeps its memory sound."""
-    rule, random = ALGORITHMS[name].algorithm.rule, np.random.default_rng(0)
-    plan = jax.jit(rule.plan)
-    memory = rule.init(3)
-    for _ in range(40):
-        costs, se = random.uniform(0, 20, 3), random.uniform(0, 3, 3)
-        memory, found = plan(memory, seen_as(costs, [10.0] * 3, random.random(), se))
-        first = candidates(found)[0]
-        assert first
-        assert (0 in first) == (MODES[found.mode] != "safety")
-        assert bool(first - {0}) == (MODES[found.mode] != "reward")
-        assert not any(0 in fallback for fallback in candidates(found)[1:])
-        assert (found.weights >= 0).all() and np.isfinite(found.weights).all()
-        np.testing.assert_array_equal(found.weights[~found.wanted], 0)
-        assert bool(rule.sound(memory))
-
-
-def test_what_a_rule_logs_is_described(name):
-    rule, step = ALGORITHMS[name].algorithm.rule, ALGORITHMS[name].algorithm.step
-    assert set(rule.columns(rule.init(2))) == set(rule.logs)
-    assert all(len(said.split()) > 3 for said in (rule.logs | step.logs).values())
-
-
 def test_new_values_of_settings_do_not_recompile_and_new_choices_do():
     traces = []
 

@@ -160,7 +160,9 @@ class Algorithm:
         key: PRNGKeyArray,
     ) -> Moved:
         """Take the policy step that the rule plans."""
-        seen = Seen(estimate, limits, fraction, estimate.length * prepared.scale)
+        learner = self.learner
+        per_episode = estimate.length * prepared.scale
+        seen = Seen(estimate, limits, fraction, per_episode, learner.cost_discount, learner.cost_gae_lambda)
         memory, plan = self.rule.plan(state.rule, seen)
         policy, step, report = self.step.improve(
             state.policy, state.step, prepared.samples, plan, seen, self.rule, jax.random.fold_in(key, 1)

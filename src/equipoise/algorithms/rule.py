@@ -38,6 +38,10 @@ class Seen(NamedTuple):
     per_episode: Float[Array, " m"]
     """What a unit of each surrogate is worth per episode, in the reward's and the costs' own units; 0 for an objective
     whose advantages are all equal."""
+    cost_discount: Float[Array, ""] | float = 0.99
+    """γ_c, the learner's discount of the costs."""
+    cost_gae_lambda: Float[Array, ""] | float = 0.95
+    """λ_c of the costs' generalised advantage estimation."""
 
     @property
     def excess(self) -> Float[Array, " K"]:
@@ -77,7 +81,7 @@ class Minibatch(NamedTuple):
     ratio: Float[Array, " n"]
     """π(a|s)/π_old(a|s), π_old the policy that acted."""
     kl: Float[Array, " n"]
-    """KL(π_phase ‖ π) per step, π_phase the policy at the start of this phase (of the update, if there is one)."""
+    """KL(π ‖ π_phase) per step, π_phase the policy at the start of this phase (the one that acted, if there is one)."""
     advantage: Float[Array, "n m"]
     """Advantages of every objective, up is better."""
     valid: Float[Array, " n"]
@@ -150,6 +154,10 @@ class Rule:
     ) -> Float[Array, ""]:
         """Return what a proximal step minimises: by default PPO's clipped surrogate of the weighted advantages."""
         return -batch.clipped(batch.advantage @ (weights / weights.sum()), clip)
+
+    def idle(self, weights: Float[Array, " m"], phase: int) -> Bool[Array, ""]:
+        """Tell whether a proximal step is to pass a phase over, which then leaves policy and optimiser untouched."""
+        return jnp.zeros((), bool)
 
     def after(self, memory: Memory, cos: Float[Array, " K"], mode: Int[Array, ""]) -> Memory:
         """Remember what the update saw: cos φ of the reward's and each cost's gradient, and its mode."""

@@ -181,7 +181,7 @@ def _around(
     crpo = own if isinstance(own, CRPO) else CRPO()
     pcrpo = own.switch if isinstance(own, ESPO) else own if isinstance(own, PCRPO) else PCRPO()
     share = min(_at_iteration(run, iteration).steps / run.config.planned_steps, 1.0)
-    planned = as_planned(seen, np.asarray(run.limits), share)
+    planned = as_planned(seen, np.asarray(run.limits), share, run.config.algorithm.learner)
     renew_budget(simulator, run.config.algorithm, seen.state, run.limits)
     plane = plane_of(seen, region, cost)
     steps = steps_in(plane, seen, pcrpo, pcrpo.reward_weight, region, planned, cost)

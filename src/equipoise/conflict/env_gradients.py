@@ -55,10 +55,11 @@ class EnvGradients(NamedTuple):
     """(F + λI)⁻¹hₛᵢ, F the Fisher matrix of all environments."""
 
 
-def as_planned(observed: Observed, limits: Float[np.ndarray, " K"], fraction: float) -> Seen:
+def as_planned(observed: Observed, limits: Float[np.ndarray, " K"], fraction: float, learner: Learner) -> Seen:
     """Return what a rule would know when it plans an update from this rollout."""
     unit = jnp.asarray(observed.unit, jnp.float32)
-    return Seen(observed.estimate, jnp.asarray(limits), jnp.asarray(fraction), unit)
+    discounts = learner.cost_discount, learner.cost_gae_lambda
+    return Seen(observed.estimate, jnp.asarray(limits), jnp.asarray(fraction), unit, *discounts)
 
 
 def see(state: LearnerState, batch: Batch, learner: Learner) -> Observed:

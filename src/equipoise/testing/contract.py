@@ -81,9 +81,10 @@ def _check_plan(plan: Plan, m: int) -> None:
     assert np.isfinite(weights).all() and (weights >= 0).all(), f"weights {weights}; allowed: finite, 0 or more"
     assert (weights[~wanted] == 0).all(), "an objective that is not wanted has a weight"
     assert wanted[0].any(), "the first candidate wants nothing"
-    reward, costs = wanted[0, 0], wanted[0, 1:].any()
-    mode = BALANCE if reward and costs else REWARD if reward else SAFETY
-    assert int(plan.mode) == mode, f"mode {int(plan.mode)} for a first candidate that wants {wanted[0]}"
+    said = f"mode {int(plan.mode)} for a first candidate that wants {wanted[0]} with weights {weights[0]}"
+    assert (int(plan.mode) == SAFETY) == (not wanted[0, 0]), said
+    assert int(plan.mode) != BALANCE or wanted[0, 1:].any(), said
+    assert int(plan.mode) != REWARD or not weights[0, 1:].any(), said
 
 
 def check_columns(algorithm: Algorithm) -> None:

@@ -140,8 +140,10 @@ class _Phase(NamedTuple):
             kl = weight @ self.start.divergence(_Densities(policy, self.flat))
             return number + 1, policy, moments, kl
 
+        idle = self.rule.idle(self.plan.weights[0], self.number)
+
         def going_on(carry: tuple) -> Array:
-            return (carry[0] < self.config.epochs) & (carry[3] <= self.config.max_kl)
+            return (carry[0] < self.config.epochs) & (carry[3] <= self.config.max_kl) & ~idle
 
         start = (jnp.zeros((), jnp.int32), policy, (optax.EmptyState(), moments), jnp.zeros(()))
         number, policy, (_, moments), _ = jax.lax.while_loop(going_on, epoch, start)
@@ -170,5 +172,5 @@ class _Phase(NamedTuple):
         flat = jax.tree.map(lambda x: x[rows], self.flat)
         mean, log_std = policy(flat.observation)
         ratio = jnp.exp(gaussian.log_density(flat.action, mean, log_std) - self.acted.log_density[rows])
-        kl = gaussian.divergence(self.start.mean[rows], self.start.log_std, mean, log_std)
-        return Minibatch(ratio, kl, flat.advantage, flat.valid.astype(ratio.dtype), self.slope2)
+        kl = gaussian.divergence(mean, log_std, self.start.mean[rows], self.start.log_std)
+        return Minibatch(ratio, kl, flat.advantage, flat.valid.astype(ratio.dtype))
