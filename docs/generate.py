@@ -228,11 +228,18 @@ def source(part: Part) -> str:
 
 def made_of(algorithm: Algorithm) -> str:
     """Say which rule, step and lens an algorithm is made of."""
-    step, section = STEPS[type(algorithm.step)]
-    text = f"It is the rule {source(algorithm.rule)} on the [{step}](README.md#{section})"
+    text = f"It is the rule {source(algorithm.rule)} on the {step_of(algorithm)}"
     return text + (
         "." if main_part(algorithm) is algorithm.rule else f", seen through the lens {source(algorithm.lens)}."
     )
+
+
+def step_of(algorithm: Algorithm) -> str:
+    """Name an algorithm's step, and the settings in which it is not the step's usual one."""
+    step, section = STEPS[type(algorithm.step)]
+    usual = {name: value for name, value, _ in settings_of(type(algorithm.step)(), "--step.")}
+    own = [f"`{n} {v}`" for n, v, _ in settings_of(algorithm.step, "--step.") if v != usual[n]]
+    return f"[{step}](README.md#{section})" + (f" with {', '.join(own)}" if own else "")
 
 
 def commands(name: str, entry: Entry) -> str:
@@ -331,13 +338,14 @@ def families() -> str:
             [
                 f"[{name}]({name}.md)",
                 said(main_part(entry.algorithm)),
+                step_of(entry.algorithm).replace("README.md", "").replace(" step]", "]"),
                 paper(entry),
                 f"[{entry.parent}]({entry.parent}.md)" if entry.parent else "",
                 {"unconstrained": "", "limit": "at the limit", "inside": "inside"}[entry.rests],
             ]
             for name, entry in entries.items()
         ]
-        heading = ["algorithm", "what it does", "paper", "while no limit binds", "training rests"]
+        heading = ["algorithm", "what it does", "step", "paper", "while no limit binds", "training rests"]
         texts += [f"### {family[0].upper()}{family[1:]}", table(heading, rows)] if rows else []
     return "\n\n".join(texts)
 

@@ -53,7 +53,7 @@ def _along(conflict: Conflict) -> Rows:
     for at in conflict.checkpoints:
         here: dict[str, Any] = {"iteration": at.iteration}
         cost, error = at.estimate.cost[conflict.number], at.estimate.cost_se[conflict.number]
-        yield {"what": "cost", **here, **_within(cost, error)}
+        yield {"what": "cost", **here, **_within(float(cost), float(error))}
         yield {"what": "multiplier", **here, "metric": "fisher", "value": at.multiplier}
         for metric, angle in at.angles.items():
             here["metric"] = metric
