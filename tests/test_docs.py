@@ -363,7 +363,9 @@ def command_line_settings(settings, prefix="--"):
     for field in dataclasses.fields(settings):
         name, value = field.name.replace("_", "-"), getattr(settings, field.name)
         if dataclasses.is_dataclass(value):
-            found |= command_line_settings(value, prefix if name in ("rule", "learner") else f"{prefix}{name}.")
+            found |= command_line_settings(
+                value, prefix if name in ("rule", "switch", "learner") else f"{prefix}{name}."
+            )
         else:
             found[prefix + name] = " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
     return found

@@ -39,7 +39,7 @@ def seen_at(costs, limits):
 def test_its_plan_is_pcrpos(costs):
     settings = {"slack": Slack(low=-0.25, high=0.05), "metric": "fisher", "reward_weight": 0.3}
     seen = seen_at(costs, (10.0, 10.0, 10.0))
-    rule = ESPO(**settings)
+    rule = ESPO(PCRPO(**settings))
     memory, plan = rule.plan(rule.init(3), seen)
     expected = PCRPO(**settings).plan((), seen)[1]
     for ours, theirs in zip(plan, expected, strict=True):
@@ -61,7 +61,7 @@ def test_its_plan_is_pcrpos(costs):
     ],
 )
 def test_more_steps_follow_a_balance_in_conflict_and_fewer_anything_else(costs, cos, factor):
-    rule = ESPO(slack=Slack(low=-0.2), extra_in_conflict=0.25, extra_otherwise=-0.5)
+    rule = ESPO(PCRPO(slack=Slack(low=-0.2)), extra_in_conflict=0.25, extra_otherwise=-0.5)
     memory, plan = rule.plan(rule.init(2), seen_at(costs, (10.0, 10.0)))
     memory = rule.after(memory, jnp.asarray(cos), plan.mode)
     assert rule.batch_factor(memory) == factor and rule.sound(memory)
@@ -83,7 +83,13 @@ def test_an_update_has_pcrpos_bits():
 
 
 @pytest.mark.parametrize(
-    "settings", [{"extra_in_conflict": -0.1}, {"extra_otherwise": 0.1}, {"extra_otherwise": -1.0}, {"reward_weight": 2}]
+    "settings",
+    [
+        {"extra_in_conflict": -0.1},
+        {"extra_otherwise": 0.1},
+        {"extra_otherwise": -1.0},
+        {"switch": PCRPO(reward_weight=2.0)},
+    ],
 )
 def test_settings_out_of_range_are_refused(settings):
     with pytest.raises(equipoise.UsageError, match="allowed"):
@@ -91,7 +97,7 @@ def test_settings_out_of_range_are_refused(settings):
 
 
 OPTIONS = {"num_envs": 10, "steps_per_iteration": 100, "horizon": 5, "total_steps": 1000, "limits": (3.0,)}
-RULE = ESPO(slack=Slack(low=-0.6), extra_in_conflict=0.2, extra_otherwise=-0.5)
+RULE = ESPO(PCRPO(slack=Slack(low=-0.6)), extra_in_conflict=0.2, extra_otherwise=-0.5)
 
 
 def trained(run_dir, rule=RULE, **options):

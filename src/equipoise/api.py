@@ -88,5 +88,7 @@ def resume(
 
 def default_run_dir(config: Config) -> Path:
     """Return the folder a run gets when none is named: `runs/TASK-ALGORITHM-seedSEED`."""
-    task = "".join(c if c.isalnum() or c in "-_." else "-" for c in config.task)
-    return Path("runs") / f"{task}-{config.algorithm_name}-seed{config.seed}"
+    task, algorithm = (
+        "".join(c if c.isalnum() or c in "-_." else "-" for c in name) for name in (config.task, config.algorithm_name)
+    )
+    return Path("runs") / f"{task}-{algorithm}-seed{config.seed}"

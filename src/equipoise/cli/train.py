@@ -124,7 +124,7 @@ def _new_words(arguments: list[str]) -> list[str]:
 
 def _balance(algorithm: Algorithm) -> str:
     """Return the name of the aggregator that a rule balances with; empty if it has none."""
-    balance = getattr(algorithm.rule, "balance", None)
+    balance = getattr(getattr(algorithm.rule, "switch", algorithm.rule), "balance", None)
     return "" if balance is None else balance.aggregator
 
 

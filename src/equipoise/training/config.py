@@ -146,6 +146,8 @@ class Config:
             content["algorithm"] = _restored(content["algorithm"], content["algorithm_name"], own)
             problem = _build(Problem, content.pop("problem"))
             return _build(cls, content), problem
+        except UsageError:
+            raise
         except (KeyError, TypeError, ValueError) as error:
             raise UsageError(
                 f"{path} does not fit equipoise {VERSION} ({error}); it was written by {version}"

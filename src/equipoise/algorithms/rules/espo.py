@@ -23,18 +23,19 @@ Deviations:
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
 import jax.numpy as jnp
+import tyro
 from jaxtyping import Array, Bool, Float, Int
 
+from equipoise.algorithms.direction import Direction, Region
 from equipoise.algorithms.rule import BALANCE, Plan, Rule, Seen
-from equipoise.algorithms.rules.balance import Balance
 from equipoise.algorithms.rules.pcrpo import PCRPO
-from equipoise.algorithms.rules.slack import Slack
-from equipoise.gradients.metric import Metric
+from equipoise.gradients.metric import Geometry, Metric
 from equipoise.gradients.projection import Combination
-from equipoise.settings import require, require_ranges, settings, static
+from equipoise.numerics.krylov import NaturalGradients
+from equipoise.settings import require, require_ranges, settings
 
 
 class Sizes(NamedTuple):
@@ -54,23 +55,17 @@ class ESPO(Rule):
     projects: ClassVar[bool] = True
     logs: ClassVar[dict[str, str]] = {"batch_factor": "steps of the next iteration, as a multiple of the usual number"}
 
-    slack: Slack = Slack()
-    """The band around the limit."""
-    metric: Metric = static(default="euclidean")
-    """Geometry in which gradients are compared and projected."""
-    reward_weight: float = 0.5
-    """x_r, the reward's weight in the balance; the active constraints share 1 − x_r."""
-    balance: Balance = Balance()
-    """What combines reward and constraints inside the band."""
+    switch: Annotated[PCRPO, tyro.conf.arg(name="")] = PCRPO()
+    """The rule that plans."""
     extra_in_conflict: float = 0.1
     """ζ⁺, by what share more steps are collected after a balance in which gradients opposed each other."""
     extra_otherwise: float = -0.4
     """ζ⁻, by what share more are collected otherwise: 0 or less, for fewer."""
 
     @property
-    def switch(self) -> PCRPO:
-        """The rule that plans."""
-        return PCRPO(slack=self.slack, metric=self.metric, reward_weight=self.reward_weight, balance=self.balance)
+    def metric(self) -> Metric:  # type: ignore[override]
+        """Geometry in which gradients are compared and projected."""
+        return self.switch.metric
 
     def check(self) -> None:
         """Raise `UsageError` naming the first setting that is not allowed."""
@@ -95,6 +90,26 @@ class ESPO(Rule):
     ) -> Combination:
         """Combine as PCRPO does."""
         return self.switch.combine(gram, preference, wanted)
+
+    def direct(
+        self, natural: NaturalGradients, wanted: Bool[Array, " m"], weights: Float[Array, " m"], seen: Seen, to: Region
+    ) -> Direction:
+        """Step as PCRPO does."""
+        return self.switch.direct(natural, wanted, weights, seen, to)
+
+    def distance(
+        self,
+        kl: Float[Array, ""],
+        change: Float[Array, " m"],
+        wanted: Bool[Array, " m"],
+        seen: Seen,
+    ) -> Float[Array, ""]:
+        """Bound what PCRPO bounds."""
+        return self.switch.distance(kl, change, wanted, seen)
+
+    def geometry(self, natural: NaturalGradients, seen: Seen) -> Geometry:
+        """Compare gradients as PCRPO does."""
+        return self.switch.geometry(natural, seen)
 
     def after(self, memory: Sizes, cos: Float[Array, " K"], mode: Int[Array, ""]) -> Sizes:
         """Choose the next iteration's size."""
