@@ -109,7 +109,7 @@ def settings_of(part: Part, prefix: str) -> Iterator[tuple[str, str, str]]:
     for field in dataclasses.fields(part):
         name, value = prefix + field.name.replace("_", "-"), getattr(part, field.name)
         if dataclasses.is_dataclass(value):
-            yield from settings_of(value, "" if field.name == "switch" else f"{name}.")
+            yield from settings_of(value, prefix if field.name == "switch" else f"{name}.")
         else:
             yield name, written(value), docs[field.name]
 

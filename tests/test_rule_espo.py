@@ -70,7 +70,7 @@ def test_more_steps_follow_a_balance_in_conflict_and_fewer_anything_else(costs, 
 
 
 def test_an_update_has_pcrpos_bits():
-    probe, limits = TwoLimits(), jnp.asarray([6.0, 1.3])
+    probe, limits = TwoLimits(), jnp.asarray([6.0, 1.6])
     policies = []
     for rule in (PCRPO(), ESPO()):
         algorithm = Algorithm(rule, learner=LEARNER)
