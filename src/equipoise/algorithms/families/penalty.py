@@ -37,6 +37,13 @@ ENTRIES: dict[str, Entry] = {
         presets=omnisafe_proximal(CUP(dual=OMNISAFE_ASCENT), replace(OMNISAFE_PROXIMAL, max_kl=0.01)),
     ),
     "p3o": Entry(Algorithm(P3O(), Proximal()), P3O_PAPER, 2022, parent="ppo", presets={"omnisafe": OMNISAFE_P3O}),
-    "ipo": Entry(Algorithm(IPO(), Proximal()), IPO_PAPER, 2020, parent="ppo", presets=omnisafe_proximal(OMNISAFE_IPO)),
+    "ipo": Entry(
+        Algorithm(IPO(), Proximal()),
+        IPO_PAPER,
+        2020,
+        parent="ppo",
+        rests="inside",
+        presets=omnisafe_proximal(OMNISAFE_IPO),
+    ),
 }
 """Entries by name."""

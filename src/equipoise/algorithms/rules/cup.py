@@ -45,11 +45,17 @@ LARGEST_DISCOUNT = 0.99
 """Largest γ in the factor of the projection."""
 
 
+def _factor(seen: Seen) -> Float[Array, ""]:
+    """Return (1 − γλ)/(1 − γ) of the costs."""
+    discount = jnp.minimum(seen.cost_discount, LARGEST_DISCOUNT)
+    return (1 - discount * seen.cost_gae_lambda) / (1 - discount)
+
+
 @settings
 class CUP(Rule):
     """Constrained update projection: PPO's step for the reward, then a projection towards lower cost."""
 
-    logs: ClassVar[dict[str, str]] = {"multiplier": "ν, in reward per cost"}
+    logs: ClassVar[dict[str, str]] = {"multiplier": "ν·(1 − γλ)/(1 − γ), the projection's price, in reward per cost"}
     phases: ClassVar[int] = 2
 
     dual: DualAscent = DualAscent()
@@ -66,6 +72,7 @@ class CUP(Rule):
     def plan(self, memory: Multipliers, seen: Seen) -> tuple[Multipliers, Plan]:
         """Move the multipliers, and weigh the costs by them."""
         memory = self.dual.ascend(memory, seen)
+        memory = memory._replace(exchange=_factor(seen) * memory.exchange)
         mode = jnp.where(memory.value.any(), BALANCE, REWARD)
         return memory, single(mode, jnp.concatenate([jnp.ones(1), memory.value]))
 
@@ -79,10 +86,8 @@ class CUP(Rule):
         """Return PPO's loss of the reward, or the costs' unclipped surrogates beside the KL divergence."""
         if phase != PROJECTION:
             return super().loss(batch, weights * (jnp.arange(len(weights)) == 0), seen, clip, phase)
-        discount = jnp.minimum(seen.cost_discount, LARGEST_DISCOUNT)
-        factor = (1 - discount * seen.cost_gae_lambda) / (1 - discount)
         costs = batch.advantage[:, 1:] @ weights[1:]  # minus the costs' advantages: up is better
-        return batch.mean(batch.kl - factor * batch.ratio * costs)
+        return batch.mean(batch.kl - _factor(seen) * batch.ratio * costs)
 
     def sound(self, memory: Multipliers) -> Bool[Array, ""]:
         """Tell whether the multipliers are in [0, ν_max]."""

@@ -50,7 +50,7 @@ class P3O(Rule):
     """Penalised proximal policy optimisation: an exact penalty on the predicted excess of every cost."""
 
     logs: ClassVar[dict[str, str]] = {
-        "multiplier": "κ, in reward per cost, where the update began above the limit; else 0"
+        "penalty": "κ, in reward per cost, where the update began above the limit; else 0"
     }
 
     kappa: float = 20.0
@@ -104,4 +104,4 @@ class P3O(Rule):
 
     def columns(self, memory: Penalty) -> dict[str, Float[Array, "..."]]:
         """Return the penalty's slopes in reward per cost."""
-        return {"multiplier": memory.exchange}
+        return {"penalty": memory.exchange}

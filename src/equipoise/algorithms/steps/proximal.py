@@ -151,17 +151,23 @@ class _Phase(NamedTuple):
 
     def gradient(self, policy: GaussianPolicy, rows: Int[Array, " b"]) -> GaussianPolicy:
         """Return the gradient of the loss on a minibatch; of a rule that projects, the combination to descend."""
+        wanted, weights = self.plan.wanted[0], self.plan.weights[0]
+
+        def weighted(weights: Float[Array, " m"]) -> GaussianPolicy:
+            return jax.grad(lambda p: self.loss(self.minibatch(p, rows), weights))(policy)
+
+        def projected(preference: Float[Array, " m"]) -> GaussianPolicy:
+            apart = [weighted(alone) for alone in jnp.eye(len(preference))]
+            gram, scale = euclidean_units(jnp.stack([ravel_pytree(gradient)[0] for gradient in apart]))
+            combined = self.rule.combine(gram, preference, wanted).weights * scale
+            largest = jnp.abs(combined).max()
+            combined = combined / jnp.where(largest > 0, largest, 1.0)  # Adam does not mind the length
+            return jax.tree.map(lambda *g: sum(w * x for w, x in zip(combined, g, strict=True)), *apart)
+
         if not self.rule.projects:
-            return jax.grad(lambda p: self.loss(self.minibatch(p, rows), self.plan.weights[0]))(policy)
-        m = self.flat.advantage.shape[-1]
-        # One after the other, as batched products differ in their last bits from single ones.
-        apart = [jax.grad(lambda p, w=w: self.loss(self.minibatch(p, rows), w))(policy) for w in jnp.eye(m)]
-        flat = jnp.stack([ravel_pytree(gradient)[0] for gradient in apart])
-        gram, scale = euclidean_units(flat)
-        weights = self.rule.combine(gram, self.plan.weights[0], self.plan.wanted[0]).weights * scale
-        largest = jnp.abs(weights).max()
-        weights = weights / jnp.where(largest > 0, largest, 1.0)  # Adam does not mind the length
-        return jax.tree.map(lambda *g: sum(w * x for w, x in zip(weights, g, strict=True)), *apart)
+            return weighted(weights)
+        # An objective alone is computed just as without projection, in the same bits.
+        return jax.lax.cond(wanted.sum() > 1, projected, weighted, weights)
 
     def loss(self, batch: Minibatch, weights: Float[Array, " m"]) -> Float[Array, ""]:
         """Return the rule's loss of this phase."""
