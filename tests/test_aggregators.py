@@ -616,7 +616,7 @@ def test_an_aggregator_of_ones_own_is_found_by_name(registry):
     (own,) = [aggregator for name, aggregator in registry.items() if name not in BUILT_IN]
     assert find(own.name) is find(f"module:{own.name}") is own
     # ⟨g_r, g_c⟩ = 1 and ⟨g_c, g_c⟩ = 17: no conflict, and the same turned into one.
-    np.testing.assert_allclose(aggregate(own.name, GRADIENTS, preference=[0.3, 0.7]).weights, [0.3, 0.7])
+    np.testing.assert_allclose(aggregate(own.name, GRADIENTS, preference=[0.3, 0.7]).weights, [0.3, 0.7], rtol=1e-6)
     opposed = aggregate(own.name, GRADIENTS * [[1], [-1]], preference=[0.3, 0.7])
     np.testing.assert_allclose(opposed.weights, [0.3, 0.7 + 0.3 * 1 / 17], rtol=1e-6)
     assert misdeclared(own, [2, 3]) == []
