@@ -17,7 +17,6 @@ from equipoise.problem import estimate
 from equipoise.training import loop
 from equipoise.training.checkpoint import kept_iterations
 from equipoise.training.config import Config
-from equipoise.training.display import Display
 from equipoise.training.rollout import collect
 from equipoise.training.update import update
 from probes import TwoLimits
@@ -142,18 +141,6 @@ def test_a_run_that_was_stopped_goes_on_with_the_size_that_was_asked_for(run, tm
 def test_the_checkpoints_kept_are_as_many_as_usual_and_at_most_twice(run):
     kept = kept_iterations(run[0].path)
     assert 8 <= len(kept) <= 21 and kept[-1] == run[0].state.iteration
-
-
-def test_the_display_expects_as_many_iterations_as_their_sizes_say(run):
-    display = Display("espo", 10, planned_steps=1000)
-    rows = run[0].metrics
-    expected = [display.expected(row) for row in rows]
-    assert expected[0] == 10 and expected[-1] == len(rows)
-    assert all(now >= row["iteration"] for now, row in zip(expected, rows, strict=True))
-    usual = Display("crpo", 10, planned_steps=1000)
-    assert [usual.expected({"iteration": i, "steps": 100 * i}) for i in range(1, 11)] == [10] * 10
-    unknown = Display("espo", 10)
-    assert [unknown.expected({"iteration": i, "steps": 50 * i}) for i in (1, 10, 12)] == [10, 10, 12]
 
 
 def test_evaluation_takes_the_usual_number_of_environments(run):

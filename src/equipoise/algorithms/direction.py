@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
@@ -93,8 +94,13 @@ def projected(
     to: Region,
 ) -> Direction:
     """Combine the wanted objectives in `metric`; the combination has to rise, and none may lose more than allowed."""
-    gram, scale = geometry(natural, metric)
-    combination = combine(gram, preference, wanted)
-    coefficients, vanishes = to_radius(natural, combination.weights * scale, to, combination.sin2_phi)
-    floor = jnp.where(wanted, -to.allowed_loss, -jnp.inf)
-    return Direction(coefficients, vanishes, coefficients, floor)
+
+    def together() -> Direction:
+        gram, scale = geometry(natural, metric)
+        combination = combine(gram, preference, wanted)
+        coefficients, vanishes = to_radius(natural, combination.weights * scale, to, combination.sin2_phi)
+        floor = jnp.where(wanted, -to.allowed_loss, -jnp.inf)
+        return Direction(coefficients, vanishes, coefficients, floor)
+
+    # An objective alone is not projected: its step is computed as one without projection is, in the same bits.
+    return jax.lax.cond(wanted.sum() > 1, together, lambda: weighted(natural, preference, to))
