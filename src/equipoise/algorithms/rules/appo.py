@@ -56,7 +56,7 @@ class APPO(Rule):
 
     logs: ClassVar[dict[str, str]] = {"multiplier": "[λ + τc]₊ used in this update, reward per cost"}
 
-    penalty: float = 1.0
+    penalty: float = 0.3
     """τ, the weight of the quadratic penalty."""
     learning_rate: float = 0.1
     """η, by how much λ follows the violation in an update."""

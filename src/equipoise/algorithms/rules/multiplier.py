@@ -93,7 +93,7 @@ class Ascent(NamedTuple):
 class Multiplier:
     """Lagrange multipliers that follow their limits' violations by Adam, one for each limit."""
 
-    learning_rate: float = 0.1
+    learning_rate: float = 0.3
     """Adam's learning rate, which is about what λ changes by in an update."""
     initial: float = 0.0
     """λ before the first update; above 0 costs count from the start, whether or not a limit is near. Used where

@@ -25,7 +25,7 @@ Deviations:
 - K_I multiplies the violation before it is summed, not the sum: the same while K_I is constant.
 - P and the derivative's average start at the first violation, not at 0, so that there is no rise to see at once.
 - The derivative is of the violation, not of the cost: the same while the limit is constant.
-- The default gains are 1, 0.1 and 0 on relative violations without smoothing, for runs of some tens to hundreds of
+- The default gains are 0.3, 0.1 and 0 on relative violations without smoothing, for runs of some tens to hundreds of
   updates. The preset `omnisafe` has its 0.1, 0.01 and 0.01 on violations in cost, with averages of 0.95 and a delay
   of 10.
 - OmniSafe does not apply the upper bound where the loss is divided by 1 + λ; here it always holds.
@@ -66,7 +66,7 @@ class Control(NamedTuple):
 class PID:
     """A controller of multipliers: proportional to the violation, its sum and its rise, one for each limit."""
 
-    kp: float = 1.0
+    kp: float = 0.3
     """K_P, by how much λ follows the violation at once."""
     ki: float = 0.1
     """K_I, by how much it follows the sum of violations."""
