@@ -56,14 +56,14 @@ class APPO(Rule):
 
     logs: ClassVar[dict[str, str]] = {"multiplier": "[λ + τc]₊ used in this update, reward per cost"}
 
-    penalty: float = 1.0
+    penalty: float = 0.3
     """τ, the weight of the quadratic penalty."""
     learning_rate: float = 0.1
     """η, by how much λ follows the violation in an update."""
     initial: float = 0.0
-    """λ before the first update."""
+    """λ before the first update; 0 unless `scaling` is published."""
     upper: float = 100.0
-    """The largest λ, and the largest λ + τc; inf for no bound."""
+    """The largest λ, and the largest λ + τc."""
     scaling: Scaling = static(default="invariant")
     """invariant: λ is kept in reward per cost and follows (Ĵ − b)/b, so that the units of reward and costs do not
     matter; published: λ is a weight of the advantages as they are and follows Ĵ − b."""
@@ -72,7 +72,7 @@ class APPO(Rule):
         """Raise `UsageError` naming the first setting that is not allowed."""
         require_ranges(self, penalty=(0, 1e30), learning_rate=(0, 1e30))
         require_positive(self, "upper")
-        require_ranges(self, initial=(0, min(self.upper, 1e30)))
+        require_ranges(self, upper=(0, 1e30), initial=(0, self.upper if self.scaling == "published" else 0))
 
     def init(self, constraints: int) -> APPOMemory:
         """Start every multiplier at its initial value."""

@@ -93,13 +93,13 @@ class Ascent(NamedTuple):
 class Multiplier:
     """Lagrange multipliers that follow their limits' violations by Adam, one for each limit."""
 
-    learning_rate: float = 0.1
+    learning_rate: float = 0.3
     """Adam's learning rate, which is about what λ changes by in an update."""
     initial: float = 0.0
-    """λ before the first update; above 0 costs count from the start, whether or not a limit is near. Used where
+    """λ before the first update; above 0 costs count from the start, whether or not a limit is near. 0 unless
     `scaling` is published."""
     upper: float = 100.0
-    """The largest λ, in the steps in which it moves; inf for no bound."""
+    """The largest λ, in the steps in which it moves."""
     scaling: Scaling = static(default="invariant")
     """invariant: λ is kept in reward per cost and follows (Ĵ − b)/b, so that the units of reward and costs do not
     matter; published: λ is a weight of the advantages as they are and follows Ĵ − b."""
@@ -107,7 +107,12 @@ class Multiplier:
     def check(self) -> None:
         """Raise `UsageError` naming the first value that is not allowed."""
         require_positive(self, "learning_rate", "upper")
-        require_ranges(self, learning_rate=(0, 1e30), initial=(0, min(self.upper, 1e30)))
+        require_ranges(
+            self,
+            learning_rate=(0, 1e30),
+            upper=(0, 1e30),
+            initial=(0, self.upper if self.scaling == "published" else 0),
+        )
 
     def init(self, constraints: int) -> Ascent:
         """Return the multipliers before the first update."""

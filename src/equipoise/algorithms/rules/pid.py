@@ -25,7 +25,7 @@ Deviations:
 - K_I multiplies the violation before it is summed, not the sum: the same while K_I is constant.
 - P and the derivative's average start at the first violation, not at 0, so that there is no rise to see at once.
 - The derivative is of the violation, not of the cost: the same while the limit is constant.
-- The default gains are 1, 0.1 and 0 on relative violations without smoothing, for runs of some tens to hundreds of
+- The default gains are 0.3, 0.1 and 0 on relative violations without smoothing, for runs of some tens to hundreds of
   updates. The preset `omnisafe` has its 0.1, 0.01 and 0.01 on violations in cost, with averages of 0.95 and a delay
   of 10.
 - OmniSafe does not apply the upper bound where the loss is divided by 1 + λ; here it always holds.
@@ -66,7 +66,7 @@ class Control(NamedTuple):
 class PID:
     """A controller of multipliers: proportional to the violation, its sum and its rise, one for each limit."""
 
-    kp: float = 1.0
+    kp: float = 0.3
     """K_P, by how much λ follows the violation at once."""
     ki: float = 0.1
     """K_I, by how much it follows the sum of violations."""
@@ -79,9 +79,9 @@ class PID:
     smooth_d: float = 0.0
     """The same in that of the cost that K_D takes."""
     initial: float = 0.0
-    """The integral before the first update."""
+    """The integral before the first update; 0 unless `scaling` is published."""
     upper: float = 100.0
-    """The largest λ, and the largest integral; inf for no bound."""
+    """The largest λ, and the largest integral."""
     scaling: Scaling = static(default="invariant")
     """invariant: λ is kept in reward per cost and follows (Ĵ − b)/b, so that the units of reward and costs do not
     matter; published: λ is a weight of the advantages as they are and follows Ĵ − b."""
@@ -92,7 +92,7 @@ class PID:
         require_ranges(self, kp=finite, ki=finite, kd=finite, delay=(1, 10_000), smooth_p=(0, 1), smooth_d=(0, 1))
         require(self.smooth_p < 1 and self.smooth_d < 1, "smooth_p or smooth_d is 1; allowed: below 1")
         require_positive(self, "upper")
-        require_ranges(self, initial=(0, min(self.upper, 1e30)))
+        require_ranges(self, upper=(0, 1e30), initial=(0, self.upper if self.scaling == "published" else 0))
 
     def init(self, constraints: int) -> Control:
         """Return the controller before the first update."""
