@@ -293,6 +293,14 @@ def test_a_rule_that_projects_and_wants_one_objective_takes_the_bits_of_that_obj
     np.testing.assert_array_equal(parameters(projected.policy), parameters(plain.policy))
 
 
+@pytest.mark.parametrize(("steps", "envs", "size"), [(50, 20, 64), (100, 20, 128)])
+def test_so_it_does_in_minibatches_of_the_usual_size(steps, envs, size):
+    policy, samples = problem(steps, envs, objectives=4, seed=3)
+    step = dataclasses.replace(ONE_STEP, epochs=2, minibatch_size=size, learning_rate=0.003)
+    projected, plain = (improve(step, policy, samples, rule) for rule in (CRPO(), Unconstrained()))
+    np.testing.assert_array_equal(parameters(projected.policy), parameters(plain.policy))
+
+
 def test_objectives_that_do_not_matter_to_the_policy_leave_numbers_and_not_nan():
     policy, samples = problem(objectives=3)
     samples = samples._replace(advantage=samples.advantage.at[..., 1:].set(0.0))

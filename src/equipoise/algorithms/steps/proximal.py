@@ -164,10 +164,11 @@ class _Phase(NamedTuple):
             combined = combined / jnp.where(largest > 0, largest, 1.0)  # Adam does not mind the length
             return jax.tree.map(lambda *g: sum(w * x for w, x in zip(combined, g, strict=True)), *apart)
 
-        if not self.rule.projects:
-            return weighted(weights)
-        # An objective alone is computed just as without projection, in the same bits.
-        return jax.lax.cond(wanted.sum() > 1, projected, weighted, weights)
+        # A branch is compiled apart from what is around it, so that an objective alone gives every rule the same bits;
+        # without projection the condition never holds, but XLA must not know.
+        together = wanted.sum() > 1 if self.rule.projects else self.seen.fraction < 0
+        other = projected if self.rule.projects else lambda _: jax.tree.map(jnp.zeros_like, policy)
+        return jax.lax.cond(together, other, weighted, weights)
 
     def loss(self, batch: Minibatch, weights: Float[Array, " m"]) -> Float[Array, ""]:
         """Return the rule's loss of this phase."""
