@@ -125,7 +125,7 @@ PYTHON = [
 def test_python_runs_as_written(tag, text, tmp_path, monkeypatch):
     """Every block runs as a file of its own in an empty folder; one tagged `python no-run` has to compile only."""
     assert tag in ("python", "python no-run")
-    program = compile(text, "<document>", "exec")
+    program = compile(text, "<document>", "exec", dont_inherit=True)  # as a file of its own is
     monkeypatch.chdir(tmp_path)
     if tag == "python":
         exec(program, {"__name__": "__main__"})
