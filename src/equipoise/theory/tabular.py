@@ -17,8 +17,8 @@ worth 1 per episode and a multiplier is in reward per cost: λ* of `optimum`.
   other steps of the library set themselves: (1, λ) ascends the Lagrangian as published, (1, λ)/(1 + Σλ) never takes a
   step longer than that on the reward alone. Both rest at the same policy.
 
-What belongs to other steps is not used: the line search's `distance`, the `loss`, the `batch_factor`. A rule that
-chooses its direction in a trust region (`direct`) has no weights to give, and is refused.
+What belongs to other steps is not used: the line search's `distance`, the `loss`, the `batch_factor`. Refused are what
+only a trust region has: rules that choose their direction in it (CPO, PCPO, SB-TRPO, C-TRPO), and the metric `barrier`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from jaxtyping import Bool, Float, Int
 
 from equipoise.algorithms.rule import Memory, Plan, Rule, Seen
 from equipoise.algorithms.steps.trust_region import TrustRegion
-from equipoise.gradients.metric import cosines, geometry
+from equipoise.gradients.metric import FIXED, cosines, geometry
 from equipoise.numerics.krylov import NaturalGradients
 from equipoise.problem import Array, Estimate
 from equipoise.settings import require
@@ -92,10 +92,15 @@ def remember(rule: Rule, constraints: int) -> Memory:
 
     `UsageError` for a rule that this step cannot follow.
     """
+    name = type(rule).__name__
     require(
-        type(rule).direct is Rule.direct,
-        f"{type(rule).__name__} chooses its direction in a trust region, and the tabular step has none; allowed: rules "
-        "whose plan weighs the objectives",
+        rule.projects or type(rule).direct is Rule.direct,
+        f"{name} chooses its direction in a trust region, and the tabular step has none; allowed: rules whose plan "
+        "weighs the objectives, and rules that project them",
+    )
+    require(
+        not rule.projects or rule.metric in FIXED,
+        f"{name}'s metric is {rule.metric}, which the tabular step does not have; allowed: {', '.join(FIXED)}",
     )
     return jax.tree.map(_widen, rule.init(constraints))
 
@@ -103,7 +108,15 @@ def remember(rule: Rule, constraints: int) -> Memory:
 def move(rule: Rule, memory: Memory, view: View) -> tuple[Memory, Move]:
     """Return the step that `rule` plans, and what it remembers."""
     limits = view.cmdp.limits
-    seen = Seen(view.estimate, limits, view.fraction, jnp.ones(1 + len(limits)))
+    # Q is a whole sum of payoffs discounted by γ, which generalised advantage estimation gives with λ = 1.
+    seen = Seen(
+        view.estimate,
+        limits,
+        view.fraction,
+        jnp.ones(1 + len(limits)),
+        cost_discount=view.cmdp.discount,
+        cost_gae_lambda=1.0,
+    )
     following, plan = rule.plan(memory, seen)
     advantage = view.quality - jnp.einsum("sa,msa->ms", view.policy, view.quality)[:, :, None]
     natural = natural_gradients(view.policy, advantage, view.exact.occupancy, view.cmdp.discount)
