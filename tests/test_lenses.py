@@ -12,7 +12,7 @@ import pytest
 from gymnasium.spaces import Box
 
 import equipoise
-from equipoise.algorithms import ALGORITHMS, Algorithm, CriticFit, Learner, Proximal, Unconstrained
+from equipoise.algorithms import ALGORITHMS, Algorithm, CriticFit, Learner, Proximal, TrustRegion, Unconstrained
 from equipoise.algorithms.lenses import EarlyTermination, Saute, Simmer
 from equipoise.algorithms.lenses.saute import spend
 from equipoise.algorithms.prepare import prepare
@@ -28,6 +28,7 @@ from equipoise.training.update import update
 from probes import Probe
 
 LEARNER = Learner(hidden=(8,), critic=CriticFit(epochs=2))
+REGION = TrustRegion(cg_iterations=3)  # which compiles sooner than ten
 LENSED = [name for name in ALGORITHMS if name.rpartition("_")[2] in ("saute", "simmer", "early")]
 
 
@@ -77,9 +78,8 @@ class Spender(Probe):
         return 1 + w, w[:, None]
 
 
-def algorithm_of(lens, step=None, **settings):
-    kind = {} if step is None else {"step": step}
-    return Algorithm(Unconstrained(), lens=lens, learner=dataclasses.replace(LEARNER, **settings), **kind)
+def algorithm_of(lens, step=REGION, **settings):
+    return Algorithm(Unconstrained(), step, lens, dataclasses.replace(LEARNER, **settings))
 
 
 def rolled_out(algorithm, probe, limits, steps, seed=0):
@@ -249,7 +249,7 @@ def test_a_new_episode_begins_with_nothing_spent_and_any_limit_ends_it():
     np.testing.assert_array_equal(seen.cost, cost)
 
 
-@pytest.mark.parametrize("step", [None, Proximal(epochs=2)], ids=["trpo", "ppo"])
+@pytest.mark.parametrize("step", [REGION, Proximal(epochs=2)], ids=["trpo", "ppo"])
 def test_without_an_episode_past_its_limit_every_bit_is_the_parents(step):
     early, parent = algorithm_of(EarlyTermination(), step), algorithm_of(equipoise.algorithms.Plain(), step)
     probe = Costly(costs=1)
@@ -264,7 +264,7 @@ def test_without_an_episode_past_its_limit_every_bit_is_the_parents(step):
     assert leaves(early, 0.9 * highest) != leaves(parent, 0.9 * highest)
 
 
-@pytest.mark.parametrize("step", [None, Proximal(epochs=2)], ids=["trpo", "ppo"])
+@pytest.mark.parametrize("step", [REGION, Proximal(epochs=2)], ids=["trpo", "ppo"])
 def test_where_the_first_step_passes_a_limit_of_zero_the_rest_is_finite(step):
     class Always(Costly):
         def pay(self, action, age, memory):
@@ -284,15 +284,15 @@ def test_where_the_first_step_passes_a_limit_of_zero_the_rest_is_finite(step):
 def test_simmers_controller_by_hand():
     lens, limits = Simmer(), jnp.asarray([20.0])
     memory = lens.after(lens.init(limits), jnp.asarray([1.0]), limits)
-    # e = 0.5·(0.25 − 0.05) = 0.1, Σe = 0.1, Δ = 0.2·0.1 + 0.02·0.1
-    np.testing.assert_allclose(jnp.stack(memory).ravel(), [0.272, 0.1, 0.1], rtol=1e-5)
-    memory = lens.after(memory, jnp.asarray([20.0]), limits)
-    # e = 0.05 + 0.5·(0.272 − 1) = −0.314, Σe = −0.214, Δ = −0.0628 − 0.00428
-    np.testing.assert_allclose(jnp.stack(memory).ravel(), [0.20492, -0.314, -0.214], rtol=1e-5)
+    # e = 0.5·(20 − 1)/20 = 0.475, Σe = 0.475, Δ = 0.05·0.475 + 0.005·0.475
+    np.testing.assert_allclose(jnp.stack(memory).ravel(), [0.276125, 0.475, 0.475], rtol=1e-5)
+    memory = lens.after(memory, jnp.asarray([50.0]), limits)
+    # (20 − 50)/20 is below −1: e = 0.2375 + 0.5·(−1) = −0.2625, Σe = 0.2125, Δ = −0.013125 + 0.0010625
+    np.testing.assert_allclose(jnp.stack(memory).ravel(), [0.2640625, -0.2625, 0.2125], rtol=1e-5)
 
 
 def test_simmers_controller_is_that_of_a_scalar_loop():
-    lens = Simmer(kp=0.3, ki=0.05, kd=0.1, smoothing=0.3)
+    lens = Simmer(kp=0.3, ki=0.05, kd=0.1, smoothing=0.3, largest_move=0.1)
     limits = np.array([10.0, 0.0, 400.0])
     costs = np.random.default_rng(0).exponential(limits * 0.4 + 0.2, (60, 3))
     memory = lens.init(jnp.asarray(limits))
@@ -301,12 +301,11 @@ def test_simmers_controller_is_that_of_a_scalar_loop():
     for cost in costs:
         memory = lens.after(memory, jnp.asarray(cost), jnp.asarray(limits))
         for k in range(3):
-            unit = limits[k] or 1.0
-            now = 0.3 * error[k] + 0.7 * (share[k] - cost[k] / unit)
+            now = 0.3 * error[k] + 0.7 * max(-1.0, (limits[k] - cost[k]) / (limits[k] or 1.0))
             total = integral[k] + now
             move = 0.3 * now + 0.05 * total + 0.1 * (now - error[k])
             wished = share[k] + min(0.1, max(-0.1, move))
-            held = (wished >= 1 and now > 0) or (wished <= 0.05 and now < 0)
+            held = (now > 0 and (wished >= 1 or move >= 0.1)) or (now < 0 and (wished <= 0.05 or move <= -0.1))
             share[k], error[k] = min(1.0, max(0.05, wished)), now
             integral[k] = integral[k] if held else total
             bounds |= {share[k]} & {1.0, 0.05}
@@ -315,16 +314,23 @@ def test_simmers_controller_is_that_of_a_scalar_loop():
     assert bounds == {1.0, 0.05}
 
 
-@pytest.mark.xfail(reason="fails since the lenses were merged; not yet looked into", strict=False)
-def test_a_policy_within_its_budget_is_given_the_whole_limit_and_one_outside_the_lowest():
+def test_a_policy_within_the_limit_is_given_all_of_it_and_one_outside_the_lowest():
     lens, limits = Simmer(), jnp.asarray([10.0, 10.0])
     memory = lens.init(limits)
     for _ in range(60):
         memory = lens.after(memory, jnp.stack([0.5 * memory.share[0] * 10, jnp.asarray(90.0)]), limits)
     np.testing.assert_allclose(memory.share, [1.0, 0.05])
-    for _ in range(12):  # what was summed up at the bounds does not hold the budget there
+    for _ in range(6):  # what was summed up at the bounds does not hold the budget there
         memory = lens.after(memory, jnp.asarray([30.0, 0.0]), limits)
-    assert memory.share[0] < 0.5 and memory.share[1] > 0.05
+    assert memory.share[0] < 0.9 and memory.share[1] > 0.1
+
+
+def test_a_policy_a_little_above_its_budget_does_not_lose_it_while_the_limit_is_kept():
+    lens, limits = Simmer(), jnp.asarray([10.0])
+    memory = lens.init(limits)
+    for _ in range(200):
+        memory = lens.after(memory, 1.05 * memory.share * limits, limits)
+    np.testing.assert_allclose(memory.share, 1 / 1.05, atol=0.03)
 
 
 @pytest.mark.parametrize(
@@ -347,9 +353,9 @@ def test_settings_out_of_range_are_refused(lens):
 # Learning
 
 
-def learned_cost(lens, limit, step=None, iterations=30):
+def learned_cost(lens, limit, iterations=30):
     """Mean episode cost of the last iterations on the spender, whose best policy without limits costs 10."""
-    algorithm = algorithm_of(lens, step, discount=1.0, log_std=-0.5, critic=CriticFit(epochs=5, learning_rate=3e-3))
+    algorithm = algorithm_of(lens, discount=1.0, log_std=-0.5, critic=CriticFit(epochs=5, learning_rate=3e-3))
     simulator = observed(Spender(), lens)
     limits = jnp.asarray([limit])
     state = algorithm.init(simulator.problem, limits, jax.random.key(0))
@@ -362,10 +368,15 @@ def learned_cost(lens, limit, step=None, iterations=30):
     return np.mean(costs[-5:])
 
 
-@pytest.mark.parametrize("lens", [Saute(), Simmer(), EarlyTermination()], ids=lambda lens: type(lens).__name__)
-def test_a_limit_that_binds_lowers_the_cost(lens):
+@pytest.mark.parametrize(
+    ("lens", "iterations"),
+    # The first policy is outside the limit, so Simmer takes its budget away first, and gives it back from there.
+    [(Saute(), 30), (Simmer(), 80), (EarlyTermination(), 30)],
+    ids=["saute", "simmer", "early"],
+)
+def test_a_limit_that_binds_lowers_the_cost(lens, iterations):
     assert learned_cost(equipoise.algorithms.Plain(), 3.0) > 8
-    assert 0.5 < learned_cost(lens, 3.0) < 3.3
+    assert 0.5 < learned_cost(lens, 3.0, iterations) < 3.3
 
 
 # Runs
@@ -398,7 +409,8 @@ OPTIONS = {"num_envs": 4, "steps_per_iteration": 40, "horizon": 5, "total_steps"
 
 def small(name):
     algorithm = ALGORITHMS[name].algorithm
-    return dataclasses.replace(algorithm, learner=LEARNER)
+    step = REGION if isinstance(algorithm.step, TrustRegion) else algorithm.step
+    return dataclasses.replace(algorithm, learner=LEARNER, step=step)
 
 
 def stop_after_two(row):
@@ -410,9 +422,9 @@ def numbers(run):
     return [{k: repr(v) for k, v in row.items() if not k.startswith(("time/", "steps_per"))} for row in run.metrics]
 
 
-@pytest.mark.parametrize("names", [("cost",), ("cost", "energy")], ids=["K=1", "K=2"])
-@pytest.mark.parametrize("name", LENSED)
-def test_a_lensed_run_goes_through_everything(name, names, tmp_path):
+@pytest.mark.parametrize(("name", "costs"), [*((name, 2) for name in LENSED), ("trpo_simmer", 1)])
+def test_a_lensed_run_goes_through_everything(name, costs, tmp_path):
+    names = ("cost", "energy")[:costs]
     options = {**OPTIONS, "cost_names": names, "limits": (2.0, 0.0)[: len(names)]}
     whole = equipoise.train(small(name), Cart, run_dir=tmp_path / "whole", **options)
     with pytest.raises(KeyboardInterrupt):
@@ -433,21 +445,23 @@ def test_a_lensed_run_goes_through_everything(name, names, tmp_path):
             whole.policy(np.zeros(2))
 
 
-@pytest.mark.parametrize("name", ["trpo_simmer", "trpo_early"])
-def test_conflict_and_films_see_what_the_policy_saw(name, tmp_path, drawing):
-    options = {**OPTIONS, "cost_names": ("cost", "energy"), "limits": (2.0, 3.0)}
-    run = equipoise.train(small(name), Cart, run_dir=tmp_path / "run", **options)
-    found = analyse(run, episodes=4, grid=3, cost="energy", environment=Cart)
+def test_conflict_and_films_see_what_the_policy_saw(tmp_path, monkeypatch):
+    options = {**OPTIONS, "cost_names": ("cost", "energy"), "limits": (20.0, 30.0)}
+    run = equipoise.train(small("trpo_simmer"), Cart, run_dir=tmp_path / "run", **options)
+    starts, reset = [], BudgetObserver.reset
+    monkeypatch.setattr(BudgetObserver, "reset", lambda self, *a: starts.append(self.start.tolist()) or reset(self, *a))
+    found = analyse(run, 2, episodes=4, grid=3, cost="energy", environment=Cart)
     assert [at.iteration for at in found.checkpoints] == [1, 2, 3, 4]
+    shares = [[row["budget_share/cost"], row["budget_share/energy"]] for row in run.metrics]
+    # Each checkpoint has its own budget, the chosen one first; and so has every point of the map around that.
+    np.testing.assert_allclose(starts, [shares[i] for i in (1, 0, 2, 3, *[1] * 9)])
     assert np.isfinite(found.around.landscape.cost).all()
-    # The map's centre is the checkpoint's own policy, with the budget that it had.
-    simulator = equipoise.training.config.make_simulator(run.config, 1, Cart)
-    renew_budget(simulator, run.config.algorithm, run.state.learner, run.limits)
     assert film(run, environment=Cart).stat().st_size > 0
+    np.testing.assert_allclose(starts[-1], shares[-1])
 
 
 def test_a_checkpoint_holds_simmers_controller(tmp_path):
-    options = {**OPTIONS, "cost_names": ("cost", "energy"), "limits": (2.0, 3.0)}
+    options = {**OPTIONS, "cost_names": ("cost", "energy"), "limits": (20.0, 30.0)}
     run = equipoise.train(small("trpo_simmer"), Cart, run_dir=tmp_path / "run", **options)
     shares = [row["budget_share/energy"] for row in run.metrics]
     assert len(set(shares)) == len(shares)

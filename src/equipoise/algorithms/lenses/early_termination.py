@@ -5,7 +5,10 @@ The early-terminated task is the task itself up to the step at which the sum of 
     t* = min{t : c_0 + … + c_t > b},
 
 which is terminal: nothing follows, and its value is 0. A policy without constraints earns the rest of an episode's
-reward in it only by staying within the limit, so that training rests inside of it.
+reward in it only by staying within the limit. But an end late in an episode loses little, a discount γ hides all that
+is lost after the next 1/(1 − γ) steps or so, and no observation says how near the end is, as costs are not in it. So
+the mean cost can be above the limit for long, and comes down to it slowly. A cost that falls due only in an episode's
+last step is not avoided at all, nor is any in episodes of one step.
 
 With K constraints, the first limit that is passed ends the episode. A limit of 0 is passed by the first cost. While no
 episode passes a limit, every number is that of the algorithm without this lens.

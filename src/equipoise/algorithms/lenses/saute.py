@@ -9,7 +9,9 @@ and from the first step that leaves z ≤ 0, the learner's reward is a constant 
     r̃_t = r_t where z_{t+1} > 0,    r̃_t = n where z_{t+1} ≤ 0.
 
 Any algorithm without constraints then learns to stay within the budget in almost every episode, which is more than a
-limit on the mean asks for: training rests inside the limit. Limits, estimates and evaluations remain those of the task.
+limit on the mean asks for: training comes to rest inside the limit. On the way it can be above: only what is lost
+within the horizon of the reward's discount counts, and the critic has to learn first what an empty budget means.
+Limits, estimates and evaluations remain those of the task.
 
 With K constraints there are K budgets, and the reward is lost with the first of them. A limit of 0 is a budget that
 any cost at all uses up.

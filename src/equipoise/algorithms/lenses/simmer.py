@@ -7,12 +7,14 @@ an episode begins with a part of the limit only, the budget d:
     z_0 = d / b,    z_{t+1} = (z_t − c_t / b) / γ_s;    r̃_t = r_t where z_{t+1} > 0,    r̃_t = n where z_{t+1} ≤ 0.
 
 d is small at first. After every iteration, a PID controller moves it by how far the episodes' cost Ĵ stayed
-inside of it, in units of the limit:
+inside the limit, as a share of that:
 
-    e ← σ·e + (1 − σ)·(d − Ĵ) / b,    Δ = K_p·e + K_i·Σe + K_d·(e − e_before),
+    e ← σ·e + (1 − σ)·max((b − Ĵ) / b, −1),    Δ = K_p·e + K_i·Σe + K_d·(e − e_before),
     d ← clip(d + b·clip(Δ, −Δ_max, Δ_max), d_min, b).
 
-So a policy that keeps within its budget is given more, up to the limit, and one that does not is given less.
+So while the mean cost is within the limit the budget grows, up to the limit, and while it is not the budget shrinks.
+A run whose first policy is outside the limit begins with a budget that shrinks to its lowest, and learns to cost next
+to nothing before it is given more.
 
 Each of K constraints has a budget and a controller of its own. A limit of 0 is a budget that any cost at all uses up,
 whatever its controller does.
@@ -24,15 +26,18 @@ Deviations:
 - By default n is not a number in the reward's unit but μ + n′·ρ with n′ = −2, where μ and ρ are the mean and the root
   mean square of the rewards of the iteration's steps, so that the unit of the reward does not matter.
 - z joins the observations that are normalised by their running mean and deviation; OmniSafe appends it afterwards.
-- The controller follows OmniSafe's, whose reference is the present budget; the paper gives it a schedule of references.
-- The controller works on shares of the limit, where OmniSafe's works in the cost's unit: its gains are the same
-  numbers, and its largest move of 1 is 0.04 of its limit of 25.
-- Σe runs over all iterations, but stands still while the budget is at a bound and the error pushes against it; OmniSafe
-  sums the last ten errors.
+- The reference of the controller is the limit. The paper gives it a schedule of references; OmniSafe takes the present
+  budget, and then a policy whose cost is always a little above its budget loses all of it, however far inside the limit
+  it is.
+- Errors and moves are shares of the limit, so that its unit does not matter, and an error is at least −1: costs far
+  above a limit do not hold the budget down long after they have fallen. OmniSafe's errors are in the cost's unit and
+  have no bound; its gains are the same numbers here, and its largest move of 1 is 0.04 of its limit of 25.
+- Σe runs over all iterations, but leaves out errors in whose direction the budget is at a bound or already makes the
+  largest move; OmniSafe sums the last ten errors.
 - K_d is on the change of the error; in OmniSafe it is on what the bounds left of the last move.
 - The budget never falls below `lowest`, by default a twentieth of the limit. With nothing to begin with, every reward
   would be the same constant, no policy would be better than another, and the budget could not rise again.
-- The defaults begin with a quarter of the limit and reach it within tens of iterations; OmniSafe's published settings
+- The defaults begin with a quarter of the limit and can reach it in 15 iterations; OmniSafe's published settings
   (preset `omnisafe`) begin with the whole limit, with gains so small that the budget hardly moves.
 """
 
@@ -75,15 +80,15 @@ class Simmer(Lens):
     """d/b in the first iteration."""
     lowest: float = 0.05
     """d/b never falls below this; it can end at 0 for good, so that is better avoided."""
-    kp: float = 0.2
+    kp: float = 0.05
     """K_p, gain of the error."""
-    ki: float = 0.02
+    ki: float = 0.005
     """K_i, gain of the sum of errors."""
     kd: float = 0.0
     """K_d, gain of the error's change."""
     smoothing: float = 0.5
     """σ, weight of the errors before in the exponential average of the error."""
-    largest_move: float = 0.1
+    largest_move: float = 0.05
     """Δ_max, the largest move of d/b in one iteration."""
     unsafe_reward: float = -2.0
     """n, the reward of a step that leaves nothing of a budget."""
@@ -126,15 +131,15 @@ class Simmer(Lens):
 
     def after(self, memory: Controller, cost: Float[Array, " K"], limits: Float[Array, " K"]) -> Controller:
         """Move the budget."""
-        unit = jnp.where(limits > 0, limits, 1.0)
-        seen = memory.share - jnp.asarray(cost / unit, jnp.float32)
-        error = self.smoothing * memory.error + (1 - self.smoothing) * seen
+        inside = jnp.maximum(jnp.asarray((limits - cost) / jnp.where(limits > 0, limits, 1.0), jnp.float32), -1.0)
+        error = self.smoothing * memory.error + (1 - self.smoothing) * inside
         integral = memory.integral + error
         move = self.kp * error + self.ki * integral + self.kd * (error - memory.error)
         wished = memory.share + jnp.clip(move, -self.largest_move, self.largest_move)
         share = jnp.clip(wished, self.lowest, 1.0)
-        against = ((wished >= 1) & (error > 0)) | ((wished <= self.lowest) & (error < 0))
-        return Controller(share, error, jnp.where(against, memory.integral, integral))
+        no_more = ((wished >= 1) | (move >= self.largest_move)) & (error > 0)
+        no_less = ((wished <= self.lowest) | (move <= -self.largest_move)) & (error < 0)
+        return Controller(share, error, jnp.where(no_more | no_less, memory.integral, integral))
 
     def columns(self, memory: Controller) -> dict[str, Float[Array, "..."]]:
         """Log the budgets."""
