@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from equipoise.algorithms import TRPO, make_algorithm
+from equipoise.algorithms import ALGORITHMS
 from equipoise.numerics.normaliser import no_moments
 from equipoise.policy import Actor, GaussianPolicy
 from equipoise.problem import middle_and_unit
 from equipoise.training.rollout import collect
+from equipoise.training.update import update
 from probes import Bandit
 
 MIDDLE, UNIT = (0.0, 5.0, -3.0), (1.0, 0.25, 40.0)
@@ -57,11 +58,11 @@ class Widened(Bandit):
 
 def test_learning_does_not_depend_on_the_unit_of_the_actions():
     def learn(probe: Bandit) -> tuple:
-        algorithm = make_algorithm(TRPO())
-        state = algorithm.init(probe.problem, jax.random.key(0))
+        algorithm = ALGORITHMS["trpo"].algorithm
+        state = algorithm.init(probe.problem, jnp.ones(1), jax.random.key(0))
         for i in range(5):
             batch = collect(probe, Actor(state.policy, state.observations), 50, (0, i)).batch
-            state, report = algorithm.update(state, batch, jnp.ones(1), jnp.zeros(()), jax.random.key(i))
+            state, report = update(algorithm, state, batch, jnp.ones(1), jnp.zeros(()), jax.random.key(i))
         return batch.reward.mean(), float(report.step.kl), float(report.log_std)
 
     plain, widened = learn(Bandit()), learn(Widened())
