@@ -25,8 +25,8 @@ OWN = [name for name in AT_LIMIT if "multiplier" in ALGORITHMS[name].algorithm.r
 
 
 UNSETTLED = {
-    *("trpo_lag", "ppo_lag", "rcpo", "pdo", "trpo_pid", "ppo_pid", "appo", "cspo"),
-    *("focops", "cup", "p3o", "ipo", "espo", "c_trpo", "trpo_early", "ppo_early"),
+    *("trpo_lag", "ppo_lag", "rcpo", "pdo", "ppo_pid", "cspo"),
+    *("focops", "p3o", "trpo_early", "ppo_early"),
 }
 """Those that do not yet settle reliably within 60 iterations at the settings of `small`: multipliers still swing, or an
 exact penalty's slope is no price. Their own files (tests/test_rule_*.py) hold them to the optimum at settings made for
