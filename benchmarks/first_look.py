@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import argparse
 import csv
+import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,10 +26,11 @@ import numpy as np
 
 from equipoise.algorithms import ALGORITHMS
 from equipoise.training.metrics import read_metrics
+from studies import save
 
 ROOT = Path(__file__).parents[1]
 TABLE = ROOT / "docs" / "results" / "data" / "first_look.csv"
-COLUMNS = ("task", "algorithm", "seed", "steps", "limit", "reward", "cost", "violation", "inside", "seconds", "device")
+WRITING = threading.Lock()
 STEPS = 1_000_000
 EVERYWHERE = ("SafetyHopperVelocity-v1", "SafetyHalfCheetahVelocity-v1")
 SOME = ("trpo_lag", "trpo_pid", "ppo_lag", "cpo", "c_trpo", "crpo", "pcrpo")
@@ -81,8 +84,6 @@ def train(job: Job, device: str) -> float:
 
 def environment(device: str) -> dict[str, str]:
     """Return the variables of a run's process."""
-    import os
-
     return os.environ | {"JAX_PLATFORMS": device}
 
 
@@ -107,16 +108,11 @@ def measure(job: Job, device: str) -> dict[str, object]:
     }
 
 
-def write(found: list[dict[str, object]]) -> None:
-    """Write the table, sorted, whole or not at all."""
-    partial = TABLE.with_suffix(".partial")
-    with partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(
-            sorted(found, key=lambda row: (str(row["task"]), str(row["algorithm"]), int(str(row["seed"]))))
-        )
-    partial.replace(TABLE)
+def add(row: dict[str, object]) -> None:
+    """Add a row to the table, which stays sorted."""
+    with WRITING:  # or of two runs that end at once, one would be lost
+        found = [*rows(), {name: str(value) for name, value in row.items()}]
+        save(TABLE, sorted(found, key=lambda row: (row["task"], row["algorithm"], int(row["seed"]))))
 
 
 def main() -> None:
@@ -140,7 +136,7 @@ def main() -> None:
             print(f"{job.task} {job.algorithm}: exit code {error.returncode}", flush=True)
             return
         row = measure(job, asked.device)
-        write([*rows(), row])
+        add(row)
         print(*row.values(), flush=True)
 
     with ThreadPoolExecutor(asked.jobs) as pool:

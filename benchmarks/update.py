@@ -10,7 +10,6 @@ changes its speed from minute to minute. Writes docs/results/data/update.csv.
 from __future__ import annotations
 
 import argparse
-import csv
 import statistics
 import time
 from collections.abc import Callable
@@ -27,6 +26,7 @@ from equipoise.tasks import TASKS
 from equipoise.training.budget import observed, renew_budget
 from equipoise.training.rollout import collect
 from equipoise.training.update import compiled_fit, compiled_improve, compiled_prepare, update
+from studies import save
 
 TABLE = Path(__file__).parents[1] / "docs" / "results" / "data" / "update.csv"
 
@@ -96,10 +96,7 @@ def main() -> None:
         row = {"update": name, "wall_ms": round(wall), "processor_ms": round(processor)}
         rows.append({**row, "of_physics": f"{of_physics:.2f}", "of_trpo": f"{of_trpo:.2f}"})
         print(*rows[-1].values(), sep="\t", flush=True)
-    with TABLE.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    save(TABLE, rows)
 
 
 if __name__ == "__main__":

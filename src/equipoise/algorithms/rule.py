@@ -54,6 +54,15 @@ class Seen(NamedTuple):
         return self.excess / jnp.where(self.limits > 0, self.limits, 1.0)
 
     @property
+    def reward_per_cost(self) -> Float[Array, " K"]:
+        """What turns a weight of a cost's surrogate, beside 1 of the reward's, into reward per cost.
+
+        0 for a cost whose advantages are all equal.
+        """
+        reward, cost = self.per_episode[0], self.per_episode[1:]
+        return jnp.where(cost > 0, reward / jnp.where(cost > 0, cost, 1.0), 0.0)
+
+    @property
     def surrogate_excess(self) -> Float[Array, " K"]:
         """(Ĵ_k − b_k) in units of cost k's surrogate: by how much that has to rise for the limit to be met."""
         return jnp.where(self.per_episode[1:] > 0, self.excess / jnp.maximum(self.per_episode[1:], 1e-12), 0.0)

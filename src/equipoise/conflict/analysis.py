@@ -31,7 +31,7 @@ from equipoise.training.checkpoint import RunState, kept_iterations, load_checkp
 from equipoise.training.config import Environment, reopen_simulator
 from equipoise.training.rollout import collect, random_for
 from equipoise.training.run import Run, first_state
-from equipoise.training.update import compiled_reshape
+from equipoise.training.update import reshaped
 
 
 class AtCheckpoint(NamedTuple):
@@ -144,7 +144,7 @@ def _look(run: Run, simulator: Simulator, iteration: int, seed: int) -> Observed
     renew_budget(simulator, run.config.algorithm, state, run.limits)
     actor = Actor(state.policy, state.observations)
     rollout = collect(simulator, actor, run.problem.horizon, _key(run, iteration, seed, 0))
-    batch = compiled_reshape(run.config.algorithm.lens, rollout.batch, jnp.asarray(run.limits))
+    batch = reshaped(run.config.algorithm.lens, rollout.batch, jnp.asarray(run.limits))
     return see(state, batch, run.config.algorithm.learner)
 
 

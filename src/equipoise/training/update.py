@@ -25,6 +25,11 @@ def compiled_reshape(lens: Lens, batch: Batch, limits: Float[Array, " K"]) -> Ba
     return lens.reshape(batch, limits)
 
 
+def reshaped(lens: Lens, batch: Batch, limits: Float[Array, " K"]) -> Batch:
+    """See a rollout through a lens; one that changes nothing is not called, as that would copy the batch."""
+    return batch if type(lens).reshape is Lens.reshape else compiled_reshape(lens, batch, limits)
+
+
 def update(
     algorithm: Algorithm,
     state: LearnerState,
@@ -38,7 +43,7 @@ def update(
     They need nothing of each other and neither keeps two cores busy alone; inside one compiled function XLA would run
     them one after the other. The pieces that algorithms share are compiled once for all of them.
     """
-    seen = compiled_reshape(algorithm.lens, batch, limits)
+    seen = reshaped(algorithm.lens, batch, limits)
     prepared = compiled_prepare(algorithm.learner, state.critics, state.observations, seen)
     flat = prepared.samples.flat()
     with ThreadPoolExecutor(1) as pool:

@@ -29,25 +29,14 @@ Deviations:
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from equipoise.algorithms.rule import Minibatch, Plan, Rule, Seen
-from equipoise.algorithms.rules.multiplier import Scaling, fade, units, within
+from equipoise.algorithms.rules.multiplier import Risen, Scaling, rise, unrisen, within
 from equipoise.settings import require_positive, require_ranges, settings, static
-
-
-class APPOMemory(NamedTuple):
-    """What APPO remembers."""
-
-    multiplier: Float[Array, " K"]
-    """λ."""
-    spread: Float[Array, " m"]
-    """The largest spread seen of every objective's advantages, faded."""
-    logged: Float[Array, " K"]
-    """[λ + τc]₊ in reward per cost."""
 
 
 @settings
@@ -74,20 +63,16 @@ class APPO(Rule):
         require_positive(self, "upper")
         require_ranges(self, upper=(0, 1e30), initial=(0, self.upper if self.scaling == "published" else 0))
 
-    def init(self, constraints: int) -> APPOMemory:
+    def init(self, constraints: int) -> Risen:
         """Start every multiplier at its initial value."""
-        return APPOMemory(
-            jnp.full(constraints, self.initial, jnp.float32), jnp.zeros(1 + constraints), jnp.zeros(constraints)
-        )
+        return unrisen(constraints, self.initial)
 
-    def plan(self, memory: APPOMemory, seen: Seen) -> tuple[APPOMemory, Plan]:
+    def plan(self, memory: Risen, seen: Seen) -> tuple[Risen, Plan]:
         """Move the multipliers by the violations just measured; the penalty's slope joins them."""
-        spread = fade(memory.spread, seen)
-        unit = units(spread, seen, self.scaling)
-        most = self.upper * unit.step
-        multiplier = jnp.clip(memory.multiplier + self.learning_rate * unit.step * unit.violation, 0.0, most)
-        used = jnp.clip(multiplier + self.penalty * unit.step * unit.violation, 0.0, most)
-        return APPOMemory(multiplier, spread, used * unit.reward_per_cost), unit.plan(used)
+        risen, unit = rise(memory, seen, self.scaling, self.learning_rate, self.upper)
+        used = risen.multiplier + self.penalty * unit.step * unit.violation
+        used = jnp.clip(used, 0.0, self.upper * unit.step)
+        return risen._replace(logged=used * unit.reward_per_cost), unit.plan(used)
 
     def loss(
         self, batch: Minibatch, weights: Float[Array, " m"], seen: Seen, clip: float | Float[Array, ""], phase: int
@@ -96,10 +81,10 @@ class APPO(Rule):
         surrogates = jnp.stack([batch.clipped(advantage, clip) for advantage in batch.advantage.T])
         return -(weights / weights.sum()) @ surrogates
 
-    def sound(self, memory: APPOMemory) -> Bool[Array, ""]:
+    def sound(self, memory: Risen) -> Bool[Array, ""]:
         """Tell whether every multiplier is from 0 to its upper bound."""
         return within(memory.multiplier, memory.spread, self.scaling, self.upper)
 
-    def columns(self, memory: APPOMemory) -> dict[str, Float[Array, "..."]]:
+    def columns(self, memory: Risen) -> dict[str, Float[Array, "..."]]:
         """Return the multipliers."""
         return {"multiplier": memory.logged}

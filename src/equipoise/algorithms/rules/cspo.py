@@ -32,25 +32,14 @@ Deviations:
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from equipoise.algorithms.rule import Minibatch, Plan, Rule, Seen
-from equipoise.algorithms.rules.multiplier import Scaling, fade, units, within
+from equipoise.algorithms.rules.multiplier import Risen, Scaling, rise, unrisen, within
 from equipoise.settings import require_positive, require_ranges, settings, static
-
-
-class CSPOMemory(NamedTuple):
-    """What CSPO remembers."""
-
-    multiplier: Float[Array, " K"]
-    """λ."""
-    spread: Float[Array, " m"]
-    """The largest spread seen of every objective's advantages, faded."""
-    logged: Float[Array, " K"]
-    """λ in reward per cost."""
 
 
 @settings
@@ -86,19 +75,14 @@ class CSPO(Rule):
             largest_scale=(0, 1e30),
         )
 
-    def init(self, constraints: int) -> CSPOMemory:
+    def init(self, constraints: int) -> Risen:
         """Start every multiplier at its initial value."""
-        return CSPOMemory(
-            jnp.full(constraints, self.initial, jnp.float32), jnp.zeros(1 + constraints), jnp.zeros(constraints)
-        )
+        return unrisen(constraints, self.initial)
 
-    def plan(self, memory: CSPOMemory, seen: Seen) -> tuple[CSPOMemory, Plan]:
+    def plan(self, memory: Risen, seen: Seen) -> tuple[Risen, Plan]:
         """Move the multipliers by the violations just measured."""
-        spread = fade(memory.spread, seen)
-        unit = units(spread, seen, self.scaling)
-        most = self.upper * unit.step
-        multiplier = jnp.clip(memory.multiplier + self.learning_rate * unit.step * unit.violation, 0.0, most)
-        return CSPOMemory(multiplier, spread, multiplier * unit.reward_per_cost), unit.plan(multiplier)
+        risen, unit = rise(memory, seen, self.scaling, self.learning_rate, self.upper)
+        return risen, unit.plan(risen.multiplier)
 
     def loss(
         self, batch: Minibatch, weights: Float[Array, " m"], seen: Seen, clip: float | Float[Array, ""], phase: int
@@ -110,10 +94,10 @@ class CSPO(Rule):
         penalty = 0.5 * self.penalty * scale @ jnp.maximum(predicted, 0.0) ** 2
         return weights[0] * (penalty - surrogates[0]) + weights[1:] @ predicted
 
-    def sound(self, memory: CSPOMemory) -> Bool[Array, ""]:
+    def sound(self, memory: Risen) -> Bool[Array, ""]:
         """Tell whether every multiplier is from 0 to its upper bound."""
         return within(memory.multiplier, memory.spread, self.scaling, self.upper)
 
-    def columns(self, memory: CSPOMemory) -> dict[str, Float[Array, "..."]]:
+    def columns(self, memory: Risen) -> dict[str, Float[Array, "..."]]:
         """Return the multipliers."""
         return {"multiplier": memory.logged}

@@ -37,9 +37,7 @@ class Multipliers(NamedTuple):
 
 def in_payoffs(weights: Float[Array, " K"], seen: Seen) -> Float[Array, " K"]:
     """Turn weights of costs' advantages beside the reward's into reward per cost; 0 for a cost that does not vary."""
-    worth = seen.per_episode
-    ratio = jnp.where(worth[1:] > 0, worth[0] / jnp.where(worth[1:] > 0, worth[1:], 1.0), 0.0)
-    return jnp.asarray(weights * ratio, jnp.float32)
+    return jnp.asarray(weights * seen.reward_per_cost, jnp.float32)
 
 
 @settings

@@ -60,10 +60,9 @@ def steps(spread: Float[Array, " m"], scaling: Scaling) -> Float[Array, " K"]:
 def units(spread: Float[Array, " m"], seen: Seen, scaling: Scaling) -> Units:
     """Return the units of multipliers, given the faded spread of the advantages."""
     reward, cost = seen.per_episode[0], seen.per_episode[1:]
-    price = jnp.where(cost > 0, reward / jnp.where(cost > 0, cost, 1.0), 0.0)
     step = steps(spread, scaling)
     if scaling == "published":
-        return Units(seen.excess, step, step, price)
+        return Units(seen.excess, step, step, seen.reward_per_cost)
     reward = jnp.where(spread[0] > 0, jnp.maximum(reward, spread[0] / HEAVIEST), 1.0)
     return Units(seen.relative_excess, step, cost / reward, jnp.ones_like(step))
 
@@ -74,6 +73,33 @@ def within(
     """Tell whether multipliers are numbers from 0 to `upper` steps."""
     most = upper * steps(spread, scaling)
     return ((multiplier >= 0) & (multiplier <= most * (1 + 1e-6))).all()
+
+
+class Risen(NamedTuple):
+    """Multipliers that rise in proportion to the violation."""
+
+    multiplier: Float[Array, " K"]
+    """λ."""
+    spread: Float[Array, " m"]
+    """The largest spread seen of every objective's advantages, faded."""
+    logged: Float[Array, " K"]
+    """What the last update weighed the costs with, in reward per cost."""
+
+
+def unrisen(constraints: int, initial: float | Float[Array, ""]) -> Risen:
+    """Return the multipliers before the first update, each at `initial`."""
+    start = jnp.full(constraints, initial, jnp.float32)
+    return Risen(start, jnp.zeros(1 + constraints), jnp.zeros(constraints))
+
+
+def rise(
+    before: Risen, seen: Seen, scaling: Scaling, rate: float | Float[Array, ""], upper: float | Float[Array, ""]
+) -> tuple[Risen, Units]:
+    """Return λ ← clip(λ + rate · violation, 0, upper), and what it is measured in."""
+    spread = fade(before.spread, seen)
+    unit = units(spread, seen, scaling)
+    multiplier = jnp.clip(before.multiplier + rate * unit.step * unit.violation, 0.0, upper * unit.step)
+    return Risen(multiplier, spread, multiplier * unit.reward_per_cost), unit
 
 
 class Ascent(NamedTuple):
