@@ -26,6 +26,7 @@ from queue import SimpleQueue
 
 import numpy as np
 
+from equipoise.algorithms import ALGORITHMS
 from equipoise.files import write_atomically
 from equipoise.physics import NativePhysics
 from equipoise.physics.native import load_model
@@ -45,6 +46,19 @@ QUARTER = ("--step.fisher-every", "4")
 """Options of studies made while the default was to take it over every fourth step."""
 SHORT = 500_000
 """Steps of a run where many are compared."""
+SOME = ("trpo_lag", "trpo_pid", "ppo_lag", "cpo", "c_trpo", "crpo", "pcrpo")
+"""Algorithms that are looked at on more tasks than the others."""
+TUNING = ("SafetyReacher-v4", "SafetyWalker2dVelocity-v1", "SafetySwimmerVelocity-v1")
+"""Tasks that settings are chosen on; no claim rests on them."""
+SMALL, LARGE = (
+    "--step.learning-rate 3e-4 --step.minibatch-size 128",
+    "--step.learning-rate 3e-3 --step.minibatch-size 1024",
+)
+SETTINGS = {
+    "ppo": {"10 × 128, 3e-4": SMALL, "10 × 1024, 3e-3": LARGE, "omnisafe": "--preset omnisafe"},
+    "ppo_lag": {"10 × 128, 3e-4": SMALL, "10 × 1024, 3e-3": LARGE, "omnisafe": "--preset omnisafe"},
+}
+"""What is tried of each algorithm: as many settings of all, the published ones among them."""
 WINDOW = 100_000
 """Steps before a stage over which training reward and cost are averaged: 100 full episodes, as in OmniSafe's log."""
 
@@ -169,7 +183,27 @@ def band(seeds: int) -> Iterator[Job]:
             yield job("crpo", task, seed, SHORT, *below, *QUARTER, judged_by=limit, low="-0.3")
 
 
+def first_look(seeds: int) -> Iterator[Job]:
+    """Every algorithm on two velocity tasks, and some on Safety-MuJoCo, those first."""
+    others = [name for name in ALGORITHMS if name not in SOME]
+    for seed in range(seeds):
+        for algorithm in (*SOME, *others):
+            for task in FOUR if algorithm in SOME else TWO:
+                yield job(algorithm, task, seed, 1_000_000)
+
+
+def tuning(seeds: int) -> Iterator[Job]:
+    """Settings of each algorithm on the tuning tasks."""
+    for seed in range(seeds):
+        for algorithm, settings in SETTINGS.items():
+            for setting, options in settings.items():
+                for task in TUNING:
+                    yield job(algorithm, task, seed, 300_000, *options.split(), setting=setting)
+
+
 TRAINING = {
+    "tuning": tuning,
+    "first_look": first_look,
     "trpo": trpo,
     "full_fisher": full_fisher,
     "omnisafe_settings": omnisafe_settings,
@@ -247,8 +281,8 @@ def rows_of(job: Job, path: Path) -> Iterator[dict[str, str]]:
         until = [r for r, at in zip(run.metrics, steps, strict=True) if at <= stage]
         costs = np.array([float(r["cost/cost"]) for r in until])
 
-        def mean(column: str, rows: list = rows) -> float:
-            return float(np.mean([float(row[column]) for row in rows]))
+        def mean(column: str, rows: list = rows) -> float | str:
+            return float(np.mean([float(row[column]) for row in rows])) if column in rows[0] else ""
 
         def share(column: str, *values: str, until: list = until) -> float:
             return float(np.mean([row[column] in values for row in until]))

@@ -11,6 +11,8 @@ import numpy as np
 
 from equipoise.algorithms import ALGORITHMS, Learner, LearnerState, Proximal, Report, Slack, TrustRegion
 from equipoise.algorithms.rules.dual_ascent import DualAscent
+from equipoise.algorithms.rules.multiplier import Multiplier
+from equipoise.algorithms.rules.pid import PID
 from equipoise.policy import Actor
 from equipoise.problem import Estimate
 from equipoise.training.budget import observed, renew_budget
@@ -27,8 +29,13 @@ PROXIMAL = Proximal(learning_rate=3e-3, decay=False, epochs=5, minibatch_size=20
 RULES = {
     # A thin band: with the default one PCRPO rests inside the limit, by design.
     **{name: {"slack": Slack(low=-0.02)} for name in ("pcrpo", "ppo_pcrpo")},
-    # The bandit's mean action crosses its whole range in a few updates, and a slow multiplier swings around the limit.
+    # The bandit's mean action crosses its whole range in a few updates: either the multiplier is as fast, or so slow
+    # that its swings around the limit die out.
     "focops": {"temperature": 5.0, "dual": DualAscent(rate=2.0)},
+    "cspo": {"penalty": 3.0},
+    "ppo_pid": {"multiplier": PID(kp=1.0)},
+    **{name: {"multiplier": Multiplier(learning_rate=0.05)} for name in ("trpo_lag", "rcpo")},
+    **{name: {"multiplier": Multiplier(learning_rate=0.1)} for name in ("ppo_lag", "pdo")},
 }
 """Settings of rules with which an algorithm ends at the limit, where its own are made for something else."""
 
@@ -74,7 +81,7 @@ def start(algorithm, probe, limits, seed=0):
     return seen, algorithm.init(seen.problem, jnp.asarray(limits), jax.random.key(seed))
 
 
-def one_batch(algorithm, probe, limits, steps=100, seed=0, state=None):
+def one_batch(algorithm, probe, limits, steps=10, seed=0, state=None):
     """Roll the first policy out once: return the first state and what it collected."""
     simulator, first = start(algorithm, probe, limits, seed)
     state = first if state is None else state
@@ -82,7 +89,7 @@ def one_batch(algorithm, probe, limits, steps=100, seed=0, state=None):
     return state, collect(simulator, Actor(state.policy, state.observations), steps, (seed, 0)).batch
 
 
-def train(algorithm, probe, limits, iterations=50, steps=100, seed=0, state=None, begin=0):
+def train(algorithm, probe, limits, iterations=50, steps=10, seed=0, state=None, begin=0):
     """Train on a probe; return the last state, and the estimates and reports of all iterations."""
     simulator, first = start(algorithm, probe, limits, seed)
     state = first if state is None else state

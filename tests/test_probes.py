@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from equipoise.algorithms import ALGORITHMS, MODES, TrustRegion
+from equipoise.algorithms.rules.lagrangian import Lagrangian
 from learning import AT_LIMIT, CONSTRAINED, FREE, LEARNER, STD, small, train
-from probes import AtTheEnd, Bandit, NowOrLater, TwoLimits
+from probes import AtTheEnd, Bandit, NowOrLater, TwoLimits, Walk
 
 ITERATIONS = 60
 
@@ -23,28 +24,31 @@ IMPLIED = [name for name in OPTIMUM if isinstance(ALGORITHMS[name].algorithm.ste
 OWN = [name for name in AT_LIMIT if "multiplier" in ALGORITHMS[name].algorithm.rule.logs]
 """Those with multipliers of their own."""
 
+SWINGING = {name for name in AT_LIMIT if isinstance(ALGORITHMS[name].algorithm.rule, Lagrangian)}
+"""Those whose multipliers Adam moves by about as much however small the violation is: they swing for long."""
 
-UNSETTLED = {
-    *("trpo_lag", "ppo_lag", "rcpo", "pdo", "ppo_pid", "cspo"),
-    *("focops", "p3o", "trpo_early", "ppo_early"),
-}
-"""Those that do not yet settle reliably within 60 iterations at the settings of `small`: multipliers still swing, or an
-exact penalty's slope is no price. Their own files (tests/test_rule_*.py) hold them to the optimum at settings made for
-the probe. Here they are run, and what they miss is reported, until the settings of `learning.RULES` are found."""
+SLOWER = {**dict.fromkeys(SWINGING, 150), **dict.fromkeys(("cspo", "ppo_pid", "focops", "p3o"), 100)}
+"""Iterations of those that need more than the others."""
+
+CAPPED = {"focops", "p3o", "pdo"}
+"""Those whose weights of two costs stop growing while advantages of deviation 1 nearly cancel each other: where limits
+cannot both be met, the reward still moves them, to where one of the two is met."""
 
 
-def each(names):
-    """Parametrise a test by algorithms; those that are not settled yet may miss."""
-    unsettled = pytest.mark.xfail(reason="does not settle within 60 iterations yet", strict=False)
-    return pytest.mark.parametrize(
-        "name", [pytest.param(name, marks=unsettled) if name in UNSETTLED else name for name in names]
-    )
+def iterations(name):
+    """How long an algorithm trains on a probe."""
+    return SLOWER.get(name, ITERATIONS)
+
+
+def parametrise(names):
+    """Parametrise a test by algorithms."""
+    return pytest.mark.parametrize("name", list(names))
 
 
 @functools.cache
 def on_the_bandit(name):
     """An algorithm on the bandit with limit 1: the unconstrained optimum costs 4.09."""
-    return train(small(name), Bandit(), (1.0,), ITERATIONS)
+    return train(small(name), Bandit(), (1.0,), iterations(name))
 
 
 def gradients_at(mean):
@@ -56,19 +60,22 @@ def gradients_at(mean):
     return np.array([2 * (2 - mean), -2 * STD**2]) * whitened, np.array([-2 * mean, -2 * STD**2]) * whitened
 
 
-@each(OPTIMUM)
+@parametrise(OPTIMUM)
 def test_the_known_optimum_is_found(name):
     mean, trained = OPTIMUM[name], on_the_bandit(name)
     assert trained.reward(20) == pytest.approx(-((mean - 2) ** 2) - STD**2, abs=0.12)
     assert trained.costs(20)[0] == pytest.approx(mean**2 + STD**2, abs=0.1 if name in AT_LIMIT else 0.3)
 
 
-@each([name for name in CONSTRAINED if name not in AT_LIMIT])
+@parametrise([name for name in CONSTRAINED if name not in AT_LIMIT])
 def test_those_that_rest_inside_the_limit_cost_less_than_without_it(name):
-    assert on_the_bandit(name).costs()[0] < 2.0
+    """Without a limit a walk costs 41, and pays 49; at the limit of 10 it pays 38."""
+    trained = train(small(name), Walk(), (10.0,), iterations(name))
+    assert trained.costs()[0] < 14.0
+    assert trained.reward() > 30.0
 
 
-@each(IMPLIED)
+@parametrise(IMPLIED)
 def test_the_implied_multiplier_meets_the_exact_one(name):
     reward, cost = gradients_at(OPTIMUM[name])
     implied = on_the_bandit(name).mean("implied_multiplier", 20)[0]
@@ -77,14 +84,14 @@ def test_the_implied_multiplier_meets_the_exact_one(name):
         assert implied == pytest.approx((2 - OPTIMUM[name]) / OPTIMUM[name], abs=0.2)
 
 
-@each(OWN)
+@parametrise(OWN)
 def test_the_multiplier_meets_the_exact_one(name):
     """λ* = (2 − μ)/μ, the price of the limit in reward per cost."""
     exact = (2 - OPTIMUM[name]) / OPTIMUM[name]
     assert on_the_bandit(name).mean("multiplier", 20)[0] == pytest.approx(exact, rel=0.25)
 
 
-@each([name for name in IMPLIED if name in AT_LIMIT])
+@parametrise([name for name in IMPLIED if name in AT_LIMIT])
 def test_gradients_oppose_each_other_where_the_limit_binds(name):
     reward, cost = gradients_at(OPTIMUM[name])
     cos = reward @ cost / np.linalg.norm(reward) / np.linalg.norm(cost)
@@ -92,31 +99,32 @@ def test_gradients_oppose_each_other_where_the_limit_binds(name):
     assert on_the_bandit(name).mean("cos_fisher", 20)[0] == pytest.approx(cos, abs=0.03)
 
 
-@each(AT_LIMIT)
+@parametrise(AT_LIMIT)
 def test_an_infeasible_limit_leads_to_the_lowest_cost(name):
-    trained = train(small(name), Bandit(floor=1.0), (0.5,), iterations=ITERATIONS)
+    trained = train(small(name), Bandit(floor=1.0), (0.5,), iterations=iterations(name))
     assert trained.costs()[0] == pytest.approx(1 + STD**2, abs=0.15)
     assert all(MODES[int(report.step.mode)] != "reward" for _, report in trained.history[-10:])
 
 
-@each(AT_LIMIT)
+@parametrise(AT_LIMIT)
 def test_of_two_limits_the_binding_one_decides(name):
-    trained = train(small(name), TwoLimits(), (6.0, 2.0), iterations=ITERATIONS)
+    trained = train(small(name), TwoLimits(), (6.0, 2.0), iterations=iterations(name))
     assert trained.costs()[1] == pytest.approx(2.0, abs=0.27)
     assert trained.reward() == pytest.approx(np.sqrt(2.0 - STD**2) - 1, abs=0.1)
 
 
-@each(AT_LIMIT)
+@parametrise(AT_LIMIT)
 def test_two_limits_that_cannot_both_be_met_are_broken_alike(name):
     """(a − 1)² and (a + 1)² under limits of 0.6: their sum is least, and both are as far above, at a = 0."""
-    trained = train(small(name), TwoLimits(), (0.6, 0.6), iterations=ITERATIONS)
-    assert trained.reward() == pytest.approx(0.0, abs=0.2)
+    trained = train(small(name), TwoLimits(), (0.6, 0.6), iterations=iterations(name))
+    assert trained.reward() == pytest.approx(0.0, abs=0.3 if name in CAPPED else 0.2)
 
 
-@each(AT_LIMIT)
+@parametrise(AT_LIMIT)
 def test_a_cost_paid_only_at_truncation_is_learned_from(name):
-    trained = train(small(name), AtTheEnd(), (1.0,), iterations=ITERATIONS)
-    assert trained.costs()[0] == pytest.approx(1.0, abs=0.35)
+    trained = train(small(name), AtTheEnd(), (1.0,), iterations=iterations(name))
+    window = 90 if name in SWINGING else iterations(name) // 3
+    assert trained.costs(window)[0] == pytest.approx(1.0, abs=0.35)
 
 
 @pytest.mark.parametrize(("discount", "rises"), [(0.9, True), (1.0, False)])

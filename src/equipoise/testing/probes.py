@@ -62,7 +62,7 @@ class Bandit(Probe):
     optimum has μ = √(b − floor − σ²), and there ∂J_r/∂μ = λ ∂J_c/∂μ with λ = (2 − μ)/μ.
     """
 
-    def __init__(self, num_envs: int = 20, floor: float = 0.0) -> None:
+    def __init__(self, num_envs: int = 200, floor: float = 0.0) -> None:
         super().__init__(num_envs, horizon=1)
         self.floor = floor
 
@@ -74,12 +74,27 @@ class Bandit(Probe):
 class TwoLimits(Probe):
     """One step an episode: reward a, costs (a − 1)² and (a + 1)²: the second limit binds long before the first."""
 
-    def __init__(self, num_envs: int = 20) -> None:
+    def __init__(self, num_envs: int = 200) -> None:
         super().__init__(num_envs, horizon=1, costs=2)
 
     def pay(self, action: Values, age: np.ndarray, memory: Values) -> tuple[Values, Float[np.ndarray, "N K"]]:
         """Return the reward and the costs of a step."""
         return action, np.stack([(action - 1) ** 2, (action + 1) ** 2], axis=1)
+
+
+class Walk(Probe):
+    """Ten steps, each with reward 5 − (a − 2)² and cost a²: it pays to stay in an episode for as long as it lasts.
+
+    Under a limit b < 10·(4 + σ²) on the episode the optimum has μ = √(b/10 − σ²) in every step. Where an episode is
+    ended by its cost, a policy at the unconstrained optimum μ = 2 sees little more than b/(4 + σ²) steps of it.
+    """
+
+    def __init__(self, num_envs: int = 200) -> None:
+        super().__init__(num_envs, horizon=10)
+
+    def pay(self, action: Values, age: np.ndarray, memory: Values) -> tuple[Values, Float[np.ndarray, "N K"]]:
+        """Return the reward and the costs of a step."""
+        return 5 - (action - 2) ** 2, (action**2)[:, None]
 
 
 class NowOrLater(Probe):
@@ -89,7 +104,7 @@ class NowOrLater(Probe):
     lowest at w = 0.
     """
 
-    def __init__(self, num_envs: int = 20) -> None:
+    def __init__(self, num_envs: int = 200) -> None:
         super().__init__(num_envs, horizon=100)
 
     def pay(self, action: Values, age: np.ndarray, memory: Values) -> tuple[Values, Float[np.ndarray, "N K"]]:
@@ -103,7 +118,7 @@ class AtTheEnd(Probe):
 
     ends = False
 
-    def __init__(self, num_envs: int = 20) -> None:
+    def __init__(self, num_envs: int = 200) -> None:
         super().__init__(num_envs, horizon=10)
 
     def pay(self, action: Values, age: np.ndarray, memory: Values) -> tuple[Values, Float[np.ndarray, "N K"]]:

@@ -116,16 +116,12 @@ def whole_episodes(
     Taking all *finished* episodes instead is biased where tasks terminate: short episodes finish more often.
     Diverged episodes are dropped.
     """
-    steps = len(rewards)
-    spans = []
-    for env in range(rewards.shape[1]):
-        start = 0
-        for end in np.flatnonzero(done[:, env]).tolist():
-            if start + horizon <= steps and not diverged[end, env]:
-                spans.append((env, start, end + 1))
-            start = end + 1
-    returns = np.array([rewards[a:b, env].sum(dtype=np.float64) for env, a, b in spans])
-    sums = np.array([costs[a:b, env].sum(0, dtype=np.float64) for env, a, b in spans])
-    sums = sums.reshape(len(spans), costs.shape[2])  # also where no episode is left
-    lengths = np.array([b - a for _, a, b in spans], int)
-    return Episodes(returns, sums, estimate(returns, sums, lengths))
+    steps, num_envs = rewards.shape
+    over = done.copy()
+    over[-1] = True
+    ends = np.flatnonzero(over.T)  # one environment after the other
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    whole = (starts % steps + horizon <= steps) & done.T.ravel()[ends] & ~diverged.T.ravel()[ends]
+    payoffs = np.concatenate([rewards[..., None], costs], axis=2, dtype=np.float64).swapaxes(0, 1)
+    sums = np.add.reduceat(payoffs.reshape(steps * num_envs, -1), starts)[whole]
+    return Episodes(sums[:, 0], sums[:, 1:], estimate(sums[:, 0], sums[:, 1:], (ends - starts + 1)[whole]))
