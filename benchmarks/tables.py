@@ -407,7 +407,68 @@ def margin_wide() -> list[list[str]]:
     return table
 
 
+def _look(tasks: Sequence[str]) -> list[list[str]]:
+    """Return a line for each algorithm that was looked at on all of these tasks so far."""
+    heads = [
+        f"{short(task)}: {name}" for task in tasks for name in ("reward / cost", "violation", "Ĵ ≤ b", "certified")
+    ]
+    table = [["algorithm", *heads, "minutes"]]
+    for algorithm in dict.fromkeys(row["algorithm"] for row in read("first_look")):
+        found = [stages("first_look", task=task, algorithm=algorithm) for task in tasks]
+        if not all(found):
+            continue
+        cells, minutes = [], []
+        for last in [stage[-1][1] for stage in found]:
+            certified = column(last, "eval_upper") <= column(last, "limit")
+            reward, cost = (
+                number(float(column(last, name).mean()), digits) for name, digits in (("reward", 0), ("cost", 1))
+            )
+            inside = share(column(last, "inside"))
+            cells += [
+                f"{reward} / {cost}",
+                mean(column(last, "violation"), 2),
+                inside,
+                "yes" if certified.all() else "no",
+            ]
+            minutes.append(column(last, "minutes").mean())
+        table.append([algorithm, *cells, number(float(np.mean(minutes)), 1)])
+    return table
+
+
+def first_look() -> list[list[str]]:
+    """Every algorithm on two velocity tasks, one seed."""
+    return _look(LIMITED)
+
+
+def first_look_mujoco() -> list[list[str]]:
+    """Some algorithms on two tasks of Safety-MuJoCo, one seed."""
+    return _look(SHORT[:2])
+
+
+def ppo_step() -> list[list[str]]:
+    """PPO and PPO-Lagrangian with three settings of the step on the tuning tasks."""
+    tasks = dict.fromkeys(row["task"] for row in read("tuning"))
+    table = [["algorithm", "setting", *(f"{short(task)}: reward / cost" for task in tasks), "minutes"]]
+    for algorithm, setting in dict.fromkeys((row["algorithm"], row["setting"]) for row in read("tuning")):
+        last = [finished("tuning", task=task, algorithm=algorithm, setting=setting) for task in tasks]
+        ends = [" / ".join(number(float(column(rows, name).mean())) for name in ("reward", "cost")) for rows in last]
+        minutes = np.mean([column(rows, "minutes").mean() for rows in last])
+        table.append([algorithm, setting, *ends, number(float(minutes), 1)])
+    return table
+
+
+def update() -> list[list[str]]:
+    """What an update takes, of every algorithm and piece by piece."""
+    heads = ["update, or piece of one", "wall, ms", "processor, ms", "wall / physics", "wall / TRPO's update"]
+    names = ("update", "wall_ms", "processor_ms", "of_physics", "of_trpo")
+    return [heads, *([row[name] for name in names] for row in read("update"))]
+
+
 TABLES: dict[str, Table] = {
+    "first-look": first_look,
+    "first-look-mujoco": first_look_mujoco,
+    "ppo-step": ppo_step,
+    "update": update,
     "trpo": trpo,
     "limit-25": limit_25,
     "limit-25-kept": limit_25_kept,

@@ -293,32 +293,24 @@ def wrapped(text: str) -> str:
 
 
 def score(name: str) -> str:
-    """Write what the first campaign measured of an algorithm."""
+    """Write what the first look measured of an algorithm."""
     rows = []
     if SCORES.exists():
         with SCORES.open(newline="", encoding="utf-8") as file:
             rows = [row for row in csv.DictReader(file) if row["algorithm"] == name]
     if not rows:
-        return "No campaign has been run."
+        return "Not measured yet."
     cells = []
-    for task, steps, device in sorted({(row["task"], row["steps"], row["device"]) for row in rows}):
-        seeds = [row for row in rows if (row["task"], row["steps"], row["device"]) == (task, steps, device)]
-        numbers = {c: [float(row[c]) for row in seeds] for c in ("reward", "cost", "limit", "violation", "seconds")}
-        cells.append(
-            [
-                task,
-                f"{int(float(steps)):,}".replace(",", " "),
-                str(len(seeds)),
-                mean(numbers["reward"], 0),
-                mean(numbers["cost"], 1),
-                f"{numbers['limit'][0]:g}",
-                mean(numbers["violation"], 2),
-                f"{np.mean(numbers['seconds']):.0f}",
-                device,
-            ]
-        )
-    head = ["task", "steps", "seeds", "reward", "cost", "limit", "violation", "seconds", "device"]
-    return f"Means over seeds, ± the standard error.\n\n{table(head, cells)}"
+    for task in sorted({row["task"] for row in rows}):
+        steps = max(int(row["steps"]) for row in rows if row["task"] == task)
+        seeds = [row for row in rows if (row["task"], int(row["steps"])) == (task, steps)]
+        columns = ("reward", "cost", "violation", "minutes")
+        reward, cost, violation, minutes = ([float(row[column]) for row in seeds] for column in columns)
+        ends = [mean(reward, 0), mean(cost, 1), seeds[0]["limit"], mean(violation, 2), f"{np.mean(minutes):.1f}"]
+        cells.append([task, f"{steps:,}".replace(",", " "), str(len(seeds)), *ends])
+    head = ["task", "steps", "seeds", "reward", "cost", "limit", "violation", "minutes"]
+    said = "Means over seeds, ± the standard error" if any(int(row[2]) > 1 for row in cells) else "One seed: a look"
+    return f"{said} ([first look](../results/first-look.md)).\n\n{table(head, cells)}"
 
 
 def mean(values: list[float], digits: int) -> str:

@@ -24,10 +24,11 @@ IMPLIED = [name for name in OPTIMUM if isinstance(ALGORITHMS[name].algorithm.ste
 OWN = [name for name in AT_LIMIT if "multiplier" in ALGORITHMS[name].algorithm.rule.logs]
 """Those with multipliers of their own."""
 
-SWINGING = {name for name in AT_LIMIT if isinstance(ALGORITHMS[name].algorithm.rule, Lagrangian)}
-"""Those whose multipliers Adam moves by about as much however small the violation is: they swing for long."""
-
-SLOWER = {**dict.fromkeys(SWINGING, 150), **dict.fromkeys(("cspo", "ppo_pid", "focops", "p3o"), 100)}
+SLOWER = {
+    # Adam moves a multiplier by about as much however small the violation is: it swings for long.
+    **{name: 150 for name in AT_LIMIT if isinstance(ALGORITHMS[name].algorithm.rule, Lagrangian)},
+    **dict.fromkeys(("cspo", "ppo_pid", "focops", "p3o"), 100),
+}
 """Iterations of those that need more than the others."""
 
 CAPPED = {"focops", "p3o", "pdo"}
@@ -123,14 +124,14 @@ def test_two_limits_that_cannot_both_be_met_are_broken_alike(name):
 @parametrise(AT_LIMIT)
 def test_a_cost_paid_only_at_truncation_is_learned_from(name):
     trained = train(small(name), AtTheEnd(), (1.0,), iterations=iterations(name))
-    window = 90 if name in SWINGING else iterations(name) // 3
-    assert trained.costs(window)[0] == pytest.approx(1.0, abs=0.35)
+    # Multipliers swing about the limit, and P3O's penalty, which noise switches on as well, holds it inside: 0.65.
+    assert trained.costs(6 * iterations(name) // 10)[0] == pytest.approx(1.0, abs=0.45)
 
 
 @pytest.mark.parametrize(("discount", "rises"), [(0.9, True), (1.0, False)])
 def test_a_discounted_safety_step_can_raise_the_episode_cost(discount, rises):
     learner = dataclasses.replace(LEARNER, cost_discount=discount, cost_gae_lambda=1.0, log_std=0.0, log_std_floor=-1.0)
-    trained = train(small("crpo", learner), NowOrLater(num_envs=100), (0.0,), iterations=12)
+    trained = train(small("crpo", learner), NowOrLater(num_envs=100), (0.0,), iterations=12, steps=100)
     first, last = trained.history[0][0].cost[0], trained.costs(3)[0]
     assert (last > first + 0.3) if rises else (last < first - 0.3)
     # The update itself always predicts that the cost falls; only the change that happens tells.
