@@ -56,7 +56,7 @@ def test_every_table_is_in_one_page():
 
 def test_every_page_of_results_and_decisions_has_a_table_or_is_an_index():
     pages = {path for folder in ("results", "decisions") for path in (ROOT / "docs" / folder).glob("*.md")}
-    assert {page for page in pages if page.name != "README.md"} == set(PAGES)
+    assert {page for page in pages if page.name != "README.md"} <= set(PAGES)
 
 
 def test_all_data_enter_some_table(monkeypatch):
