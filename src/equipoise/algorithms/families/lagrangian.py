@@ -19,7 +19,7 @@ RCPO_PAPER = "Tessler, Mankowitz & Mannor, ICLR 2019, arXiv 1805.11074"
 PDO_PAPER = "Chow, Ghavamzadeh, Janson & Pavone, JMLR 18, arXiv 1512.01629"
 PID_PAPER = "Stooke, Achiam & Abbeel, ICML 2020, arXiv 2007.03964"
 APPO_PAPER = "Dai, Ji, Yang, Zheng & Pan, AAAI 2023"
-CSPO_PAPER = "ICML 2026, arXiv 2606.14415"
+CSPO_PAPER = "Belouadah, Kubler & Le Traon, ICML 2026, arXiv 2606.14415"
 
 PUBLISHED = Lagrangian(Multiplier(learning_rate=0.035, initial=0.001, scaling="published"))
 """Multipliers of OmniSafe's published table."""
