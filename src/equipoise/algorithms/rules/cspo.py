@@ -1,5 +1,7 @@
-"""CSPO (Belouadah, Kubler & Le Traon, ICML 2026, arXiv 2606.14415): a clipped Lagrangian with a penalty on the predicted
-violation, scaled by the length of its gradient, so that one step along it would meet the limit whatever the cost's unit.
+"""CSPO (Belouadah, Kubler & Le Traon, ICML 2026, arXiv 2606.14415): a clipped Lagrangian with a penalty on violation.
+
+The penalty is on the predicted violation, scaled by the length of its gradient, so that one step along it would meet
+the limit whatever the cost's unit.
 
     ĝ_k  = Ĵ_k − b_k + L_k^clip / (1 − γ)                               violation predicted of the new policy
     loss = −L_r^clip + Σ_k (λ_k ĝ_k + (α/2) w_k [ĝ_k]₊²),   w_k = 1/(‖∇ĝ_k‖² + ε)
