@@ -81,7 +81,7 @@ def start(algorithm, probe, limits, seed=0):
     return seen, algorithm.init(seen.problem, jnp.asarray(limits), jax.random.key(seed))
 
 
-def one_batch(algorithm, probe, limits, steps=10, seed=0, state=None):
+def one_batch(algorithm, probe, limits, steps=100, seed=0, state=None):
     """Roll the first policy out once: return the first state and what it collected."""
     simulator, first = start(algorithm, probe, limits, seed)
     state = first if state is None else state
@@ -89,7 +89,7 @@ def one_batch(algorithm, probe, limits, steps=10, seed=0, state=None):
     return state, collect(simulator, Actor(state.policy, state.observations), steps, (seed, 0)).batch
 
 
-def train(algorithm, probe, limits, iterations=50, steps=10, seed=0, state=None, begin=0):
+def train(algorithm, probe, limits, iterations=50, steps=100, seed=0, state=None, begin=0):
     """Train on a probe; return the last state, and the estimates and reports of all iterations."""
     simulator, first = start(algorithm, probe, limits, seed)
     state = first if state is None else state

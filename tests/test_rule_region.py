@@ -513,7 +513,7 @@ def algorithm(rule):
     return Algorithm(rule, STEP, learner=LEARNER)
 
 
-def train(rule, probe, limits, iterations, steps=10):
+def train(rule, probe, limits, iterations, steps=100):
     """Train on a probe; return the estimates and the reports."""
     whole, history = algorithm(rule), []
     limits = jnp.asarray(limits)

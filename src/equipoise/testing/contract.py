@@ -190,7 +190,7 @@ def _first(algorithm: Algorithm, limit: float = 1.0) -> tuple[LearnerState, Batc
     state = algorithm.init(simulator.problem, jnp.asarray([limit]), jax.random.key(0))
     for i in range(2):
         renew_budget(simulator, algorithm, state, (limit,))
-        batch = collect(simulator, Actor(state.policy, state.observations), 10, (0, i)).batch
+        batch = collect(simulator, Actor(state.policy, state.observations), 100, (0, i)).batch
         if i == 0:
             state, _ = _updated(algorithm, state, batch, limit)
     return state, batch
