@@ -106,6 +106,11 @@ def each(rows: Rows, name: str) -> str:
     return ", ".join(number(value) for value in sorted(column(rows, name)))
 
 
+def certified(rows: Rows) -> str:
+    """Count the runs whose last policy is certified."""
+    return f"{(column(rows, 'eval_upper') <= column(rows, 'limit')).sum()} of {len(rows)}"
+
+
 def trpo() -> list[list[str]]:
     """TRPO without limits at the default settings, beside OmniSafe's."""
     at = [steps for steps, _ in stages("trpo", task=VELOCITY[0])]
@@ -145,7 +150,6 @@ def limit_25_kept() -> list[list[str]]:
     for task in LIMITED:
         for name, (algorithm, low) in LIMIT_25.items():
             last = finished("safe", task=task, algorithm=algorithm, low=low)
-            certified = column(last, "eval_upper") <= column(last, "limit")
             table.append(
                 [
                     short(task),
@@ -156,7 +160,7 @@ def limit_25_kept() -> list[list[str]]:
                     share(column(last, "balance")),
                     share(column(last, "safety")),
                     each(last, "eval_cost"),
-                    f"{certified.sum()} of {len(last)}",
+                    certified(last),
                 ]
             )
     return table
@@ -354,8 +358,7 @@ def band_long() -> list[list[str]]:
         groups = {"0.1": finished("narrow", task=task, algorithm="pcrpo")}
         groups |= {low: finished("safe", task=task, algorithm="pcrpo", low=f"-{low}") for low in ("0.3", "0.5")}
         for low, last in groups.items():
-            certified = column(last, "eval_upper") <= column(last, "limit")
-            ends = [each(last, "reward"), f"{certified.sum()} of {len(last)}"]
+            ends = [each(last, "reward"), certified(last)]
             table.append([short(task), f"{low}·b", *_judged(last), *ends])
     return table
 
@@ -408,30 +411,13 @@ def margin_wide() -> list[list[str]]:
 
 
 def _look(tasks: Sequence[str]) -> list[list[str]]:
-    """Return a line for each algorithm that was looked at on all of these tasks so far."""
-    heads = [
-        f"{short(task)}: {name}" for task in tasks for name in ("reward / cost", "violation", "Ĵ ≤ b", "certified")
-    ]
-    table = [["algorithm", *heads, "minutes"]]
-    for algorithm in dict.fromkeys(row["algorithm"] for row in read("first_look")):
-        found = [stages("first_look", task=task, algorithm=algorithm) for task in tasks]
-        if not all(found):
-            continue
-        cells, minutes = [], []
-        for last in [stage[-1][1] for stage in found]:
-            certified = column(last, "eval_upper") <= column(last, "limit")
-            reward, cost = (
-                number(float(column(last, name).mean()), digits) for name, digits in (("reward", 0), ("cost", 1))
-            )
-            inside = share(column(last, "inside"))
-            cells += [
-                f"{reward} / {cost}",
-                mean(column(last, "violation"), 2),
-                inside,
-                "yes" if certified.all() else "no",
-            ]
-            minutes.append(column(last, "minutes").mean())
-        table.append([algorithm, *cells, number(float(np.mean(minutes)), 1)])
+    """Return a line for each algorithm on each of these tasks."""
+    table = [["task", "algorithm", *JUDGED[:4], "certified", "minutes"]]
+    for task in tasks:
+        for algorithm in dict.fromkeys(row["algorithm"] for row in read("first_look") if row["task"] == task):
+            last = finished("first_look", task=task, algorithm=algorithm)
+            ends = [certified(last), mean(column(last, "minutes"), 1)]
+            table.append([short(task), algorithm, *_judged(last)[:4], *ends])
     return table
 
 
@@ -448,12 +434,10 @@ def first_look_mujoco() -> list[list[str]]:
 def ppo_step() -> list[list[str]]:
     """PPO and PPO-Lagrangian with three settings of the step on the tuning tasks."""
     tasks = dict.fromkeys(row["task"] for row in read("tuning"))
-    table = [["algorithm", "setting", *(f"{short(task)}: reward / cost" for task in tasks), "minutes"]]
+    table = [["algorithm", "setting", *(f"{short(task)}: reward / cost" for task in tasks)]]
     for algorithm, setting in dict.fromkeys((row["algorithm"], row["setting"]) for row in read("tuning")):
-        last = [finished("tuning", task=task, algorithm=algorithm, setting=setting) for task in tasks]
-        ends = [" / ".join(number(float(column(rows, name).mean())) for name in ("reward", "cost")) for rows in last]
-        minutes = np.mean([column(rows, "minutes").mean() for rows in last])
-        table.append([algorithm, setting, *ends, number(float(minutes), 1)])
+        curves = [curve("tuning", task=task, algorithm=algorithm, setting=setting) for task in tasks]
+        table.append([algorithm, setting, *(found[max(found)] for found in curves)])
     return table
 
 

@@ -32,10 +32,9 @@ RULES = {
     # The bandit's mean action crosses its whole range in a few updates: either the multiplier is as fast, or so slow
     # that its swings around the limit die out.
     "focops": {"temperature": 5.0, "dual": DualAscent(rate=2.0)},
-    "cspo": {"penalty": 3.0},
     "ppo_pid": {"multiplier": PID(kp=1.0)},
-    **{name: {"multiplier": Multiplier(learning_rate=0.05)} for name in ("trpo_lag", "rcpo")},
-    **{name: {"multiplier": Multiplier(learning_rate=0.1)} for name in ("ppo_lag", "pdo")},
+    **{name: {"multiplier": Multiplier(learning_rate=0.05)} for name in ("trpo_lag", "rcpo", "pdo")},
+    "ppo_lag": {"multiplier": Multiplier(learning_rate=0.1)},
 }
 """Settings of rules with which an algorithm ends at the limit, where its own are made for something else."""
 
@@ -53,7 +52,9 @@ def small(name, learner=LEARNER, **rule):
         clip, max_kl = algorithm.step.clip, min(algorithm.step.max_kl, PROXIMAL.max_kl)
         step = dataclasses.replace(PROXIMAL, clip=clip, max_kl=max_kl if np.isfinite(clip) else np.inf)
     rule = dataclasses.replace(algorithm.rule, **RULES.get(name, {}) | rule)
-    return dataclasses.replace(algorithm, rule=rule, step=step, learner=learner)
+    made = dataclasses.replace(algorithm, rule=rule, step=step, learner=learner)
+    made.check()  # what a user may not set says nothing about the library
+    return made
 
 
 class Trained(NamedTuple):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from equipoise.algorithms import ALGORITHMS, MODES, TrustRegion
+from equipoise.algorithms.lenses.early_termination import EarlyTermination
 from equipoise.algorithms.rules.lagrangian import Lagrangian
 from learning import AT_LIMIT, CONSTRAINED, FREE, LEARNER, STD, small, train
 from probes import AtTheEnd, Bandit, NowOrLater, TwoLimits, Walk
@@ -17,6 +18,9 @@ ITERATIONS = 60
 
 OPTIMUM = {**dict.fromkeys(FREE, 2.0), **dict.fromkeys(AT_LIMIT, np.sqrt(1 - STD**2))}
 """The mean action that an algorithm has to find on the bandit with limit 1."""
+
+INSIDE = [name for name in CONSTRAINED if name not in AT_LIMIT]
+"""Those that rest inside the limit by design."""
 
 IMPLIED = [name for name in OPTIMUM if isinstance(ALGORITHMS[name].algorithm.step, TrustRegion)]
 """Those that report what their gradients say of the multiplier."""
@@ -28,12 +32,13 @@ SLOWER = {
     # Adam moves a multiplier by about as much however small the violation is: it swings for long.
     **{name: 150 for name in AT_LIMIT if isinstance(ALGORITHMS[name].algorithm.rule, Lagrangian)},
     **dict.fromkeys(("cspo", "ppo_pid", "focops", "p3o"), 100),
+    "pdo": 250,  # nor does a plain gradient follow its multiplier at once
 }
 """Iterations of those that need more than the others."""
 
-CAPPED = {"focops", "p3o", "pdo"}
-"""Those whose weights of two costs stop growing while advantages of deviation 1 nearly cancel each other: where limits
-cannot both be met, the reward still moves them, to where one of the two is met."""
+CAPPED = {"focops", "p3o"}
+"""Those whose weights of costs cannot grow beyond ν_max or κ, while two costs' advantages of deviation 1 nearly cancel
+each other: where limits cannot both be met, the reward still moves them, to a = 0.286, where one of the two is met."""
 
 
 def iterations(name):
@@ -68,7 +73,13 @@ def test_the_known_optimum_is_found(name):
     assert trained.costs(20)[0] == pytest.approx(mean**2 + STD**2, abs=0.1 if name in AT_LIMIT else 0.3)
 
 
-@parametrise([name for name in CONSTRAINED if name not in AT_LIMIT])
+@parametrise([name for name in INSIDE if not isinstance(ALGORITHMS[name].algorithm.lens, EarlyTermination)])
+def test_those_that_rest_inside_the_limit_cost_less_on_the_bandit(name):
+    """Early termination has nothing to end in episodes of one step."""
+    assert on_the_bandit(name).costs()[0] < 2.0
+
+
+@parametrise(INSIDE)
 def test_those_that_rest_inside_the_limit_cost_less_than_without_it(name):
     """Without a limit a walk costs 41, and pays 49; at the limit of 10 it pays 38."""
     trained = train(small(name), Walk(), (10.0,), iterations(name))
@@ -124,8 +135,9 @@ def test_two_limits_that_cannot_both_be_met_are_broken_alike(name):
 @parametrise(AT_LIMIT)
 def test_a_cost_paid_only_at_truncation_is_learned_from(name):
     trained = train(small(name), AtTheEnd(), (1.0,), iterations=iterations(name))
-    # Multipliers swing about the limit, and P3O's penalty, which noise switches on as well, holds it inside: 0.65.
-    assert trained.costs(6 * iterations(name) // 10)[0] == pytest.approx(1.0, abs=0.45)
+    # What swings about the limit is at it on average. Noise switches P3O's penalty on as well: it rests at 0.65.
+    window = 6 * iterations(name) // 10 if name in SLOWER else 10
+    assert trained.costs(window)[0] == pytest.approx(1.0, abs=0.45 if name == "p3o" else 0.35)
 
 
 @pytest.mark.parametrize(("discount", "rises"), [(0.9, True), (1.0, False)])

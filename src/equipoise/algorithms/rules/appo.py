@@ -35,7 +35,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from equipoise.algorithms.rule import Minibatch, Plan, Rule, Seen
-from equipoise.algorithms.rules.multiplier import Risen, Scaling, rise, unrisen, within
+from equipoise.algorithms.rules.multiplier import PlainAscent, Scaling, within
 from equipoise.settings import require_positive, require_ranges, settings, static
 
 
@@ -63,16 +63,16 @@ class APPO(Rule):
         require_positive(self, "upper")
         require_ranges(self, upper=(0, 1e30), initial=(0, self.upper if self.scaling == "published" else 0))
 
-    def init(self, constraints: int) -> Risen:
+    def init(self, constraints: int) -> PlainAscent:
         """Start every multiplier at its initial value."""
-        return unrisen(constraints, self.initial)
+        return PlainAscent.start(constraints, self.initial)
 
-    def plan(self, memory: Risen, seen: Seen) -> tuple[Risen, Plan]:
+    def plan(self, memory: PlainAscent, seen: Seen) -> tuple[PlainAscent, Plan]:
         """Move the multipliers by the violations just measured; the penalty's slope joins them."""
-        risen, unit = rise(memory, seen, self.scaling, self.learning_rate, self.upper)
-        used = risen.multiplier + self.penalty * unit.step * unit.violation
+        moved, unit = memory.ascend(seen, self.scaling, self.learning_rate, self.upper)
+        used = moved.multiplier + self.penalty * unit.step * unit.violation
         used = jnp.clip(used, 0.0, self.upper * unit.step)
-        return risen._replace(logged=used * unit.reward_per_cost), unit.plan(used)
+        return moved._replace(logged=used * unit.reward_per_cost), unit.plan(used)
 
     def loss(
         self, batch: Minibatch, weights: Float[Array, " m"], seen: Seen, clip: float | Float[Array, ""], phase: int
@@ -81,10 +81,10 @@ class APPO(Rule):
         surrogates = jnp.stack([batch.clipped(advantage, clip) for advantage in batch.advantage.T])
         return -(weights / weights.sum()) @ surrogates
 
-    def sound(self, memory: Risen) -> Bool[Array, ""]:
+    def sound(self, memory: PlainAscent) -> Bool[Array, ""]:
         """Tell whether every multiplier is from 0 to its upper bound."""
         return within(memory.multiplier, memory.spread, self.scaling, self.upper)
 
-    def columns(self, memory: Risen) -> dict[str, Float[Array, "..."]]:
+    def columns(self, memory: PlainAscent) -> dict[str, Float[Array, "..."]]:
         """Return the multipliers."""
         return {"multiplier": memory.logged}

@@ -40,7 +40,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from equipoise.algorithms.rule import Minibatch, Plan, Rule, Seen
-from equipoise.algorithms.rules.multiplier import Risen, Scaling, rise, unrisen, within
+from equipoise.algorithms.rules.multiplier import PlainAscent, Scaling, within
 from equipoise.settings import require_positive, require_ranges, settings, static
 
 
@@ -77,14 +77,14 @@ class CSPO(Rule):
             largest_scale=(0, 1e30),
         )
 
-    def init(self, constraints: int) -> Risen:
+    def init(self, constraints: int) -> PlainAscent:
         """Start every multiplier at its initial value."""
-        return unrisen(constraints, self.initial)
+        return PlainAscent.start(constraints, self.initial)
 
-    def plan(self, memory: Risen, seen: Seen) -> tuple[Risen, Plan]:
+    def plan(self, memory: PlainAscent, seen: Seen) -> tuple[PlainAscent, Plan]:
         """Move the multipliers by the violations just measured."""
-        risen, unit = rise(memory, seen, self.scaling, self.learning_rate, self.upper)
-        return risen, unit.plan(risen.multiplier)
+        moved, unit = memory.ascend(seen, self.scaling, self.learning_rate, self.upper)
+        return moved, unit.plan(moved.multiplier)
 
     def loss(
         self, batch: Minibatch, weights: Float[Array, " m"], seen: Seen, clip: float | Float[Array, ""], phase: int
@@ -96,10 +96,10 @@ class CSPO(Rule):
         penalty = 0.5 * self.penalty * scale @ jnp.maximum(predicted, 0.0) ** 2
         return weights[0] * (penalty - surrogates[0]) + weights[1:] @ predicted
 
-    def sound(self, memory: Risen) -> Bool[Array, ""]:
+    def sound(self, memory: PlainAscent) -> Bool[Array, ""]:
         """Tell whether every multiplier is from 0 to its upper bound."""
         return within(memory.multiplier, memory.spread, self.scaling, self.upper)
 
-    def columns(self, memory: Risen) -> dict[str, Float[Array, "..."]]:
+    def columns(self, memory: PlainAscent) -> dict[str, Float[Array, "..."]]:
         """Return the multipliers."""
         return {"multiplier": memory.logged}

@@ -75,8 +75,8 @@ def within(
     return ((multiplier >= 0) & (multiplier <= most * (1 + 1e-6))).all()
 
 
-class Risen(NamedTuple):
-    """Multipliers that rise in proportion to the violation."""
+class PlainAscent(NamedTuple):
+    """Multipliers that move in proportion to the violation."""
 
     multiplier: Float[Array, " K"]
     """λ."""
@@ -85,21 +85,19 @@ class Risen(NamedTuple):
     logged: Float[Array, " K"]
     """What the last update weighed the costs with, in reward per cost."""
 
+    @classmethod
+    def start(cls, constraints: int, initial: float | Float[Array, ""]) -> PlainAscent:
+        """Return the multipliers before the first update, each at `initial`."""
+        return cls(jnp.full(constraints, initial, jnp.float32), jnp.zeros(1 + constraints), jnp.zeros(constraints))
 
-def unrisen(constraints: int, initial: float | Float[Array, ""]) -> Risen:
-    """Return the multipliers before the first update, each at `initial`."""
-    start = jnp.full(constraints, initial, jnp.float32)
-    return Risen(start, jnp.zeros(1 + constraints), jnp.zeros(constraints))
-
-
-def rise(
-    before: Risen, seen: Seen, scaling: Scaling, rate: float | Float[Array, ""], upper: float | Float[Array, ""]
-) -> tuple[Risen, Units]:
-    """Return λ ← clip(λ + rate · violation, 0, upper), and what it is measured in."""
-    spread = fade(before.spread, seen)
-    unit = units(spread, seen, scaling)
-    multiplier = jnp.clip(before.multiplier + rate * unit.step * unit.violation, 0.0, upper * unit.step)
-    return Risen(multiplier, spread, multiplier * unit.reward_per_cost), unit
+    def ascend(
+        self, seen: Seen, scaling: Scaling, rate: float | Float[Array, ""], upper: float | Float[Array, ""]
+    ) -> tuple[PlainAscent, Units]:
+        """Return λ ← clip(λ + rate · violation, 0, upper), and what it is measured in."""
+        spread = fade(self.spread, seen)
+        unit = units(spread, seen, scaling)
+        multiplier = jnp.clip(self.multiplier + rate * unit.step * unit.violation, 0.0, upper * unit.step)
+        return PlainAscent(multiplier, spread, multiplier * unit.reward_per_cost), unit
 
 
 class Ascent(NamedTuple):
