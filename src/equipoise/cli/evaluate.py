@@ -62,13 +62,14 @@ def _verdict(certified: bool) -> str:
     return "[green]within the limit[/]" if certified else "[red]not within the limit[/]"
 
 
-def plot(run: RunFolder, algorithm: AlgorithmName = None) -> None:
+def plot(run: RunFolder) -> None:
     """Draw a run's picture.
 
     Args:
         run: Folder of the run.
-        algorithm: For a run of an algorithm MODULE:NAME, the same again: it allows the import.
     """
     from equipoise.training.picture import draw
+    from equipoise.training.record import Record
 
-    print(f"written: {draw(open_run(run, algorithm))}")
+    draw(Record.read(run))
+    print(f"written: {run / 'plot.png'}")

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import tyro
 
-from equipoise.errors import UsageError, unknown
+from equipoise.errors import UsageError, printable, unknown
+from equipoise.modules import served_from
 
 USAGE = """\
 equipoise: safe reinforcement learning by gradient manipulation
@@ -45,30 +46,38 @@ COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 2 for a user's mistake, told in one line."""
-    if not {"", str(Path.cwd())} & set(sys.path):
-        sys.path.append(str(Path.cwd()))  # so that MODULE:ID finds a module in the working folder, but after all others
     command, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
-        if command in ("-h", "--help"):
-            print(USAGE, end="")
-        elif command == "--version":
-            from equipoise.training.config import VERSION
-
-            print(f"equipoise {VERSION}")
-        elif command not in COMMANDS:
-            raise unknown("command", command, COMMANDS)
-        elif command == "train":
-            _function(command)(rest)
-        else:
-            tyro.cli(_function(command), args=rest, prog=f"equipoise {command}")
+        with served_from(None if sys.flags.safe_path or not Path().exists() else Path.cwd()):
+            _run(command, rest)
     except UsageError as error:
-        print(f"equipoise: {error}", file=sys.stderr)
+        print(f"equipoise: {printable(str(error))}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        hint = "; `equipoise resume RUN` goes on from the last iteration" if command in ("train", "resume") else ""
-        print(f"\nequipoise: stopped{hint}", file=sys.stderr)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"equipoise: {printable(f'{error.filename}: {error.strerror}')}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as stopped:
+        print(f"\nequipoise: {printable(str(stopped) or 'stopped')}", file=sys.stderr)
         return 130
     return 0
+
+
+def _run(command: str, rest: list[str]) -> None:
+    """Do what `command` asks for."""
+    if command in ("-h", "--help"):
+        print(USAGE, end="")
+    elif command == "--version":
+        from equipoise.training.config_file import VERSION
+
+        print(f"equipoise {VERSION}")
+    elif command not in COMMANDS:
+        raise unknown("command", command, COMMANDS)
+    elif command == "train":
+        _function(command)(rest)
+    else:
+        tyro.cli(_function(command), args=rest, prog=f"equipoise {command}")
 
 
 def _function(command: str) -> Callable[..., None]:

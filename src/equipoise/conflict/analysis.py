@@ -30,7 +30,7 @@ from equipoise.training.budget import renew_budget
 from equipoise.training.checkpoint import RunState, kept_iterations, load_checkpoint
 from equipoise.training.config import Environment, reopen_simulator
 from equipoise.training.rollout import collect, random_for
-from equipoise.training.run import Run, first_state
+from equipoise.training.run import Run, state_shapes
 from equipoise.training.update import reshaped
 
 
@@ -113,7 +113,8 @@ def analyse(
     if grid < 3 or grid % 2 == 0:
         raise UsageError(f"grid is {grid}; allowed: an odd number, 3 or more")
     number = names.index(cost)
-    simulator = reopen_simulator(dataclasses.replace(run.config, num_envs=episodes), threads, environment)
+    sized = dataclasses.replace(run.config, num_envs=episodes)
+    simulator = reopen_simulator(sized, run.problem, threads, environment)
     try:
         along = []
         for i in sorted(kept, key=lambda i: i != iteration):  # the chosen first, so that a mistake is told at once
@@ -149,7 +150,7 @@ def _look(run: Run, simulator: Simulator, iteration: int, seed: int) -> Observed
 
 
 def _at_iteration(run: Run, iteration: int) -> RunState:
-    return load_checkpoint(run.path, first_state(run.config, run.problem), iteration)
+    return load_checkpoint(run.path, state_shapes(run.config, run.problem), iteration)
 
 
 def _at(run: Run, iteration: int, seen: Observed, envs: EnvGradients, cost: int, seed: int) -> AtCheckpoint:

@@ -33,7 +33,8 @@ def watch(run: Run, seed: int = 0, deterministic: bool = False, environment: Env
     `UsageError` where there is no display. The options are those of `film`.
     """
     require_display()
-    simulator = reopen_simulator(dataclasses.replace(run.config, num_envs=1), 1, environment, render_mode="human")
+    config = dataclasses.replace(run.config, num_envs=1)
+    simulator = reopen_simulator(config, run.problem, 1, environment, render_mode="human")
     episodes = play(run, simulator, None, seed, deterministic)
     renew_budget(simulator, run.config.algorithm, run.state.learner, run.limits)
     task = bare(simulator)

@@ -74,7 +74,8 @@ def evaluate(
         raise UsageError(f"episodes is {episodes}; allowed: 2 or more")
     num_envs = min(episodes, run.config.num_envs)
     rounds = -(-episodes // num_envs)
-    simulator = reopen_simulator(dataclasses.replace(run.config, num_envs=num_envs), threads, environment)
+    sized = dataclasses.replace(run.config, num_envs=num_envs)
+    simulator = reopen_simulator(sized, run.problem, threads, environment)
     renew_budget(simulator, run.config.algorithm, run.state.learner, run.limits)
     try:
         reports = []
