@@ -17,6 +17,10 @@ class UsageError(ValueError):
     """
 
 
+class Notice(UserWarning):
+    """Something was done in another way than a user expects, or left out; the command line says it on one line."""
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
     """Build the error for an unknown `name`: it suggests the one of `known` that is near, or lists them all."""
     known = sorted(known)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy import stats
+from scipy.special import stdtrit
 
 from equipoise.errors import UsageError
 
@@ -110,7 +110,7 @@ def estimate(
         cost_se=costs.std(0, ddof=1) / np.sqrt(n),
         episodes=np.asarray(n, np.int32),
         length=np.asarray(lengths.mean(), np.float64),
-        t95=np.asarray(stats.t.ppf(0.95, n - 1), np.float64),
+        t95=np.asarray(stdtrit(n - 1, 0.95), np.float64),
     )
 
 

@@ -31,10 +31,10 @@ def evaluate(
         algorithm: For a run of an algorithm MODULE:NAME, the same again: it allows the import.
         threads: Physics threads, 0 for all cores. Results do not depend on it.
     """
-    from equipoise.training.evaluate import evaluate as evaluate_run
+    from equipoise.training.evaluate import assess, save
 
     opened = open_run(run, algorithm)
-    result = evaluate_run(opened, episodes, seed, environment, threads)
+    result = assess(opened, episodes, seed, environment, threads)
     table = Table(title=f"{opened.problem.id}, {episodes} episodes each, 95 % intervals")
     table.add_column("")
     table.add_column("stochastic policy", justify="right")
@@ -49,7 +49,8 @@ def evaluate(
         table.add_row("certificate", *[_verdict(cost.certified) for cost in costs])
         table.add_row("episodes inside", *[_interval(cost.inside, percent=True) for cost in costs])
     Console().print(table)
-    print(f"written: {run / 'evaluation.json'}")
+    if save(result, opened):
+        print(f"written: {run / 'evaluation.json'}")
 
 
 def _interval(interval: Interval, percent: bool = False) -> str:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import tyro
 
-from equipoise.errors import UsageError, printable, unknown
+from equipoise.errors import Notice, UsageError, printable, unknown
 from equipoise.modules import served_from
 
 USAGE = """\
@@ -48,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 2 for a user's mistake, told in one line."""
     command, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
-        with served_from(None if sys.flags.safe_path or not Path().exists() else Path.cwd()):
+        with _warnings_on_one_line(), served_from(None if sys.flags.safe_path or not Path().exists() else Path.cwd()):
             _run(command, rest)
     except UsageError as error:
         print(f"equipoise: {printable(str(error))}", file=sys.stderr)
@@ -62,6 +65,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"\nequipoise: {printable(str(stopped) or 'stopped')}", file=sys.stderr)
         return 130
     return 0
+
+
+@contextlib.contextmanager
+def _warnings_on_one_line() -> Iterator[None]:
+    """Show the library's own warnings as it shows mistakes."""
+    with warnings.catch_warnings():
+        usual = warnings.showwarning
+
+        def show(message: Any, category: type[Warning], filename: str, lineno: int, *rest: Any, **named: Any) -> None:
+            if issubclass(category, Notice):
+                print(f"equipoise: {printable(str(message))}", file=sys.stderr)
+            else:
+                usual(message, category, filename, lineno, *rest, **named)
+
+        warnings.showwarning = show
+        yield
 
 
 def _run(command: str, rest: list[str]) -> None:

@@ -107,7 +107,7 @@ def _check_format(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) 
         raise UsageError(f"{path} has format {header['format']}, written by equipoise {version}; allowed: {FORMAT}")
 
 
-def _claims(member: zipfile.ZipExtFile) -> tuple[tuple[int, ...], np.dtype, Literal["C", "F"]]:
+def _claims(member: Any) -> tuple[tuple[int, ...], np.dtype, Literal["C", "F"]]:
     """Read which shape, type and order an array's file says it has."""
     version = np.lib.format.read_magic(member)
     if version != (1, 0):

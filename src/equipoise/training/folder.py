@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from equipoise.errors import UsageError, printable
+from equipoise.errors import Notice, UsageError, printable
 from equipoise.files import clear_partial_files, open_file, own_folder
 
 LOCK = ".lock"
@@ -119,6 +119,7 @@ def _lock(run: Path) -> IO[bytes]:
         except OSError as error:
             warnings.warn(
                 f"the file system of {run} has no locks ({error.strerror}): nothing keeps a second training out of it",
+                Notice,
                 stacklevel=2,
             )
             return file
