@@ -88,7 +88,7 @@ def read_file(path: Path, most: int) -> bytes:
         size = os.fstat(file.fileno()).st_size
         if size > most:
             raise UsageError(f"{path} has {size} bytes; allowed: at most {most}")
-        return file.read(most)
+        return file.read(size)
 
 
 def append(path: Path, content: bytes) -> None:

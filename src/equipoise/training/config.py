@@ -145,8 +145,8 @@ class Config:
             rest = build(_Rest, content)
             config = cls(algorithm=algorithm, **dataclasses.asdict(rest))
             check_sizes(config, file.problem)
-        except NotAllowedError:
-            raise
+        except NotAllowedError as error:
+            raise UsageError(f"{file.path}: {error}") from None
         except UsageError as error:
             raise file.refusal(error) from None
         return config, file.problem
@@ -195,6 +195,8 @@ def _restored(content: Any, name: str, own: Algorithm | None) -> Algorithm:
 
 MOST_PARAMETERS = 10**8
 """Parameters of a network of a run that is read from disk."""
+MOST_LAYERS = 50
+"""Hidden layers of a network of a run that is read from disk."""
 MOST_NUMBERS = 10**10
 """Numbers that an iteration of a run that is read from disk may hold."""
 
@@ -208,6 +210,7 @@ def check_sizes(config: Config, problem: Problem) -> None:
         demand_range(config.horizon, "horizon", 1, 10**8)
     width = problem.observation_size + 2 * problem.action_size + 2 * len(problem.cost_names)
     demand_range(config.steps_per_iteration * width, "numbers in an iteration", 1, MOST_NUMBERS)
+    demand_range(len(config.algorithm.learner.hidden), "the length of algorithm.learner.hidden", 0, MOST_LAYERS)
     widths = (problem.observation_size + len(problem.cost_names), *config.algorithm.learner.hidden, problem.action_size)
     for i, hidden in enumerate(config.algorithm.learner.hidden):
         demand_range(hidden, f"algorithm.learner.hidden[{i}]", 1, 10**6)
