@@ -12,11 +12,12 @@ import equipoise
 SOURCE = Path(equipoise.__file__).parent
 FILES = sorted(SOURCE.rglob("*.py"))
 
-GROUND = {"errors", "files", "modules", "palette", "registry", "settings", "statistics"}
+GROUND = {"drawing", "errors", "files", "modules", "palette", "registry", "settings", "statistics"}
 """Root modules that every folder may import."""
 
 MAY_IMPORT = {
     "errors": set(),
+    "drawing": set(),
     "files": {"errors"},
     "modules": {"errors"},
     "palette": set(),

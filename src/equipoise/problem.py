@@ -55,6 +55,8 @@ def check_cost_names(names: tuple[str, ...]) -> None:
     if not 1 <= len(names) <= MOST_COSTS:
         raise UsageError(f"{len(names)} costs ({', '.join(names)}); allowed: 1 to {MOST_COSTS}")
     for name in names:
+        if not (name.isprintable() and 0 < len(name) <= 100):
+            raise UsageError(f"the cost name {name[:100]!r}; allowed: 1 to 100 printable letters")
         if names.count(name) > 1 or name == "reward":
             raise UsageError(f"the cost name {name!r} is taken; give every cost a name of its own")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from equipoise.cli.options import AlgorithmName, EnvironmentId, RunFolder, open_run
@@ -35,7 +36,7 @@ def evaluate(
 
     opened = open_run(run, algorithm)
     result = assess(opened, episodes, seed, environment, threads)
-    table = Table(title=f"{opened.problem.id}, {episodes} episodes each, 95 % intervals")
+    table = Table(title=f"{escape(opened.problem.id)}, {episodes} episodes each, 95 % intervals")
     table.add_column("")
     table.add_column("stochastic policy", justify="right")
     table.add_column("deterministic policy", justify="right")
@@ -44,7 +45,7 @@ def evaluate(
     for i, name in enumerate(opened.problem.cost_names):
         costs = [policy.costs[i] for policy in both]
         table.add_section()
-        table.add_row(f"{name} (limit {costs[0].limit:.4g})", *[_interval(cost.mean) for cost in costs])
+        table.add_row(f"{escape(name)} (limit {costs[0].limit:.4g})", *[_interval(cost.mean) for cost in costs])
         table.add_row("upper 95 % bound", *[f"{cost.upper:.4g}" for cost in costs])
         table.add_row("certificate", *[_verdict(cost.certified) for cost in costs])
         table.add_row("episodes inside", *[_interval(cost.inside, percent=True) for cost in costs])

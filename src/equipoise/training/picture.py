@@ -11,12 +11,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from equipoise.drawing import house_style
 from equipoise.errors import UsageError
 from equipoise.files import write_atomically
 from equipoise.palette import COST, MODE_BACKGROUNDS, REWARD
 from equipoise.training.record import Record
 
 
+@house_style()
 def draw(run: Record) -> Path:
     """Draw `plot.png` into the run's folder and return its path; `UsageError` if there is nothing to draw."""
     if not run.metrics:
