@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import io
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +13,7 @@ from typing import Any
 
 import tyro
 
+from equipoise.cli.options import NUMBERS
 from equipoise.errors import Notice, UsageError, printable, unknown
 from equipoise.modules import served_from
 
@@ -49,6 +51,9 @@ COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 2 for a user's mistake, told in one line."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and not (stream.encoding or "").lower().startswith("utf"):
+            stream.reconfigure(errors="replace")  # a letter that the console lacks is no reason to stop
     command, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
         with _warnings_on_one_line(), served_from(None if sys.flags.safe_path or not Path().exists() else Path.cwd()):
@@ -96,7 +101,7 @@ def _run(command: str, rest: list[str]) -> None:
     elif command == "train":
         _function(command)(rest)
     else:
-        tyro.cli(_function(command), args=rest, prog=f"equipoise {command}")
+        tyro.cli(_function(command), args=rest, prog=f"equipoise {command}", registry=NUMBERS)
 
 
 def _function(command: str) -> Callable[..., None]:

@@ -15,7 +15,7 @@ from rich.console import Console
 from equipoise.algorithms.own import load_algorithm
 from equipoise.api import default_run_dir
 from equipoise.cli.lists import algorithms
-from equipoise.cli.options import AggregatorName, AlgorithmName, EnvironmentId, RunFolder
+from equipoise.cli.options import NUMBERS, AggregatorName, AlgorithmName, EnvironmentId, RunFolder
 from equipoise.errors import UsageError
 from equipoise.gradients import load
 from equipoise.training import loop
@@ -54,7 +54,7 @@ def train(arguments: list[str]) -> None:
     config = Config(task="", algorithm=algorithm, algorithm_name=name)
     object.__setattr__(config, "task", tyro.MISSING)  # no task is no string: it has to be given
     default = Training(config, preset=preset)
-    asked = tyro.cli(Training, default=default, args=_new_words(rest), prog=f"equipoise train {name}")
+    asked = tyro.cli(Training, default=default, args=_new_words(rest), prog=f"equipoise train {name}", registry=NUMBERS)
     config = asked.config
     balance = balance_of(config.algorithm)
     if balance:

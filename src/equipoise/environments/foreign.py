@@ -179,7 +179,10 @@ def gymnasium_factory(env_id: str, render_mode: str | None = None) -> EnvFactory
         import_named(spec.entry_point.partition(":")[0], f"task {env_id!r}")
 
     def make() -> gymnasium.Env:
-        env = gymnasium.make(name)
+        try:
+            env = gymnasium.make(name)
+        except (gymnasium.error.Error, ImportError) as error:  # something it needs is not installed, say
+            raise UsageError(f"{env_id} cannot be made: {str(error).splitlines()[0]}") from error
         if render_mode is None:
             return env
         modes = env.metadata.get("render_modes", [])

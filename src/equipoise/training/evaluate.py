@@ -16,6 +16,7 @@ from equipoise.files import write_atomically
 from equipoise.statistics import Interval, mean_interval, mean_upper_bound, share_interval
 from equipoise.training.budget import renew_budget
 from equipoise.training.config import Environment, reopen_simulator
+from equipoise.training.jax_doors import uses_jax
 from equipoise.training.rollout import collect
 from equipoise.training.run import Run
 
@@ -90,6 +91,7 @@ def save(evaluation: Evaluation, run: Run) -> bool:
     return True
 
 
+@uses_jax
 def assess(run: Run, episodes: int, seed: int, environment: Environment | None, threads: int) -> Evaluation:
     """Evaluate the newest policy of `run` on fresh episodes, and write nothing; see `evaluate`."""
     if episodes < 2:

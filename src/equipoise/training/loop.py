@@ -23,6 +23,7 @@ from equipoise.training.budget import renew_budget
 from equipoise.training.checkpoint import RunState, save_checkpoint
 from equipoise.training.config import Config, Environment, make_simulator, reopen_simulator
 from equipoise.training.folder import command, demand_new, reserved
+from equipoise.training.jax_doors import uses_jax
 from equipoise.training.metrics import MetricsLog, Row, measure
 from equipoise.training.rollout import collect
 from equipoise.training.run import Run, first_state, read_config, resumed_state
@@ -32,6 +33,7 @@ Watcher = Callable[[Row], None]
 """Called with every iteration's row of metrics."""
 
 
+@uses_jax
 def train(
     config: Config,
     run_dir: Path,
@@ -55,6 +57,7 @@ def train(
     return Run.load(run_dir, config.algorithm)
 
 
+@uses_jax
 def resume(
     run_dir: Path,
     *,

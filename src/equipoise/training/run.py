@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +15,13 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from equipoise.algorithms.algorithm import Algorithm, LearnerState
-from equipoise.errors import UsageError
+from equipoise.errors import Notice, UsageError
 from equipoise.policy import Actor
 from equipoise.problem import Problem
 from equipoise.training.checkpoint import RunState, kept_iterations, load_checkpoint
 from equipoise.training.config import Config
 from equipoise.training.config_file import read_config_file
+from equipoise.training.jax_doors import uses_jax
 from equipoise.training.record import Record
 from equipoise.training.rows import read_metrics
 
@@ -49,6 +51,7 @@ class Run(Record):
     """The newest checkpoint."""
 
     @classmethod
+    @uses_jax
     def load(cls, path: str | Path, own: Algorithm | None = None) -> Run:
         """Open the run in `path`; `UsageError` if it is none, nothing was learned, or what is there cannot be read.
 
@@ -61,6 +64,7 @@ class Run(Record):
         return cls(path.absolute(), problem, config.algorithm_name, config.seed, rows, config, state)
 
     @functools.cached_property
+    @uses_jax
     def policy(self) -> Actor:
         """The newest policy: `run.policy(observation)` is its mean action, `run.policy.sample` draws an action."""
         learner, lens, names = self.state.learner, self.config.algorithm.lens, self.problem.cost_names
@@ -83,10 +87,25 @@ class Run(Record):
 
 def use_compilation_cache() -> None:
     """Keep compiled updates in the user's cache folder, unless JAX was told of another place."""
-    if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
-        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        jax.config.update("jax_compilation_cache_dir", str(home / "equipoise" / "xla"))
+    if jax.config.jax_compilation_cache_dir is None and (folder := _cache_folder()):  # type: ignore[attr-defined]
+        jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+@functools.cache
+def _cache_folder() -> Path | None:
+    """Return where compiled updates are kept; where there is no place for them, say so once and return None."""
+    try:
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:
+        warnings.warn(
+            "this user has no home folder: compiled updates are not kept, and compiled anew by every process; "
+            "set XDG_CACHE_HOME, or JAX_COMPILATION_CACHE_DIR, to a folder for them",
+            Notice,
+            stacklevel=2,
+        )
+        return None
+    return home / "equipoise" / "xla"
 
 
 def first_state(config: Config, problem: Problem) -> RunState:
