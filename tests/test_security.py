@@ -45,10 +45,10 @@ for command in sys.argv[1].split(";"):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A run of one of the library's own tasks."""
+    """A run of two iterations."""
     folder = tmp_path_factory.mktemp("runs") / "run"
-    options = {"total_steps": 4000, "num_envs": 2, "steps_per_iteration": 2000}
-    equipoise.train("trpo", "SafetyHopper-v4", run_dir=folder, **options)
+    options = {"total_steps": 80, "num_envs": 2, "steps_per_iteration": 40, "limits": (1.0,)}
+    equipoise.train("pcrpo", TASK, run_dir=folder, **options)
     equipoise.draw(equipoise.Run.load(folder))
     return folder
 
@@ -76,20 +76,26 @@ def plant(folder, sprung):
 
 COMMANDS = (
     "plot .",
-    "evaluate . --episodes 2",
-    "resume .",
-    "conflict . --episodes 4 --grid 3",
-    "render .",
-    "watch .",
+    f"evaluate . --episodes 2 --environment {TASK}",
+    f"resume . --environment {TASK}",
+    f"conflict . --episodes 4 --grid 3 --environment {TASK}",
+    f"render . --environment {TASK}",
+    f"watch . --environment {TASK}",
     "tasks",
-    "tasks SafetyHopper-v4",
+    "tasks SafetyHopper-v4 --still still.png",
     "algorithms",
-    "train trpo SafetyHopper-v4 --total-steps 2000 --num-envs 2 --steps-per-iteration 2000 --run-dir new",
-    "evaluate . --episodes 2 --environment jax.numpy:x",
+    f"train pcrpo {TASK} --total-steps 40 --num-envs 2 --steps-per-iteration 40 --limits 1 --run-dir new",
+    "evaluate . --environment jax.numpy:x",
     "theory --problems 1",
     "--version",
     "--help",
 )
+
+
+def environment_of_tests():
+    """The environment of a process that can import what the tests can."""
+    paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
 
 def test_no_command_runs_what_lies_in_the_working_folder(run, tmp_path):
@@ -100,16 +106,23 @@ def test_no_command_runs_what_lies_in_the_working_folder(run, tmp_path):
     launcher.parent.mkdir()
     launcher.write_text(LAUNCHER)
     done = subprocess.run(
-        [sys.executable, str(launcher), ";".join(COMMANDS)], cwd=run, capture_output=True, text=True, timeout=300
+        [sys.executable, str(launcher), ";".join(COMMANDS)],
+        cwd=run,
+        env=environment_of_tests(),
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
+    assert all(f"{command} 0\n" in done.stderr for command in COMMANDS[:3]), done.stderr
     assert list(sprung.iterdir()) == []
     assert (run / "plot.png").read_bytes() == before, "the picture was drawn with settings of the working folder"
 
 
 def test_nor_does_python_m(run, tmp_path):
     plant(run, tmp_path / "sprung")
-    done = subprocess.run([sys.executable, "-m", "equipoise", "evaluate", ".", "--episodes", "2"], cwd=run)
+    command = [sys.executable, "-m", "equipoise", "evaluate", ".", "--episodes", "2", "--environment", TASK]
+    done = subprocess.run(command, cwd=run, env=environment_of_tests())
     assert done.returncode == 0
     assert list((tmp_path / "sprung").iterdir()) == []
 
@@ -153,7 +166,7 @@ def test_checkpoints_behind_a_link_are_left_alone(run, tmp_path, capsys):
     (run / "checkpoints").symlink_to(outside)
     before = {path.name: path.read_bytes() for path in outside.iterdir()}
     for command in ("resume", "evaluate"):
-        assert main([command, str(run)]) == 2
+        assert main([command, str(run), "--environment", TASK]) == 2
         assert f"{run / 'checkpoints'} is a symbolic link" in capsys.readouterr().err
     assert {path.name: path.read_bytes() for path in outside.iterdir()} == before
 
@@ -167,7 +180,7 @@ def test_no_file_behind_a_link_is_read_or_written(name, run, tmp_path, capsys):
         outside.write_text("precious")
     (run / name).symlink_to(outside)
     before = outside.read_bytes()
-    assert main(["resume", str(run)]) == 2
+    assert main(["resume", str(run), "--environment", TASK]) == 2
     assert f"{run / name} is a symbolic link" in capsys.readouterr().err
     assert outside.read_bytes() == before
 
@@ -178,7 +191,7 @@ def test_results_replace_a_link_and_do_not_follow_it(run, tmp_path):
     for name in ("evaluation.json", "plot.png", f".plot.png.{os.getpid()}"):
         (run / name).unlink(missing_ok=True)
         (run / name).symlink_to(outside)
-    assert main(["evaluate", str(run), "--episodes", "2"]) == 0
+    assert main(["evaluate", str(run), "--episodes", "2", "--environment", TASK]) == 0
     assert main(["plot", str(run)]) == 0
     assert outside.read_text() == "precious"
     assert not (run / "plot.png").is_symlink() and not (run / "evaluation.json").is_symlink()
