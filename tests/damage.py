@@ -258,11 +258,11 @@ def judge(case: str, path: Path, openings: tuple[Callable[[Path], Any], ...], se
 
 
 def openings() -> tuple[Callable[[Path], Any], ...]:
-    """Return the ways in which a run's folder is opened: for its picture, for its policy, and to go on."""
+    """Return the ways in which a run's folder is opened: for its picture, and for its policy or to go on."""
     from equipoise.training.record import Record
-    from equipoise.training.run import Run, read_config, resumed_state
+    from equipoise.training.run import Run
 
-    return Record.read, Run.load, lambda run: resumed_state(run, *read_config(run))
+    return Record.read, Run.load
 
 
 def main(cases: str = "5000", seed: str = "0") -> None:

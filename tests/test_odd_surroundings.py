@@ -168,6 +168,12 @@ def test_a_cost_name_that_cannot_be_printed_is_refused(tmp_path):
 # Numbers and modules on the command line
 
 
+@pytest.mark.parametrize("command", ["evaluate", "conflict", "render", "watch"])
+def test_a_seed_below_zero_is_told(command, finished, capsys):
+    assert main([command, str(finished), "--seed", "-1", "--environment", "rail:Rail-v0"]) == 2
+    assert capsys.readouterr().err == "equipoise: seed is -1; allowed: 0 or more\n"
+
+
 @pytest.mark.parametrize(("word", "said"), [("8e1", "total_steps is 80;"), ("1_0", "total_steps is 10;")])
 def test_whole_numbers_may_be_written_as_powers_of_ten(word, said, capsys):
     assert main(["train", "trpo", "SafetyHopper-v4", "--total-steps", word]) == 2

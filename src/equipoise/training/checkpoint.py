@@ -72,7 +72,12 @@ def load_checkpoint(run: Path, template: RunState, iteration: int | None = None)
     path = checkpoint_folder(run) / f"{number:06d}.npz"
     older = f"; remove it to go on from iteration {numbers[-2]}" if number == numbers[-1] and len(numbers) > 1 else ""
     shapes = {name: jax.ShapeDtypeStruct(np.shape(leaf), _dtype(leaf)) for name, leaf in _named_leaves(template)}
-    content = read_arrays(path, shapes, older)
+    try:
+        content = read_arrays(path, shapes, older)
+    except FileNotFoundError:
+        if iteration is not None:
+            raise UsageError(f"{path} is gone: a training has dropped it in between") from None
+        return load_checkpoint(run, template)  # a training has put a newer one in its place
     for name, array in content.items():
         if name.startswith(ALWAYS_FINITE) and not np.isfinite(array).all():
             raise UsageError(f"{path}: {name} has entries that are no finite numbers{older}")

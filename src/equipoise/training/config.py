@@ -193,7 +193,7 @@ def _restored(content: Any, name: str, own: Algorithm | None) -> Algorithm:
     return Algorithm(**parts, learner=build(Learner, content.get("learner"), "algorithm.learner"))
 
 
-MOST_PARAMETERS = 10**8
+MOST_PARAMETERS = 5 * 10**7
 """Parameters of a network of a run that is read from disk."""
 MOST_LAYERS = 50
 """Hidden layers of a network of a run that is read from disk."""

@@ -15,7 +15,7 @@ from equipoise.palette import MODE_BACKGROUNDS
 Row = dict[str, Any]
 """A row of metrics by column name: numbers, and the mode's and the outcome's names."""
 
-MOST_BYTES = 2**28
+MOST_BYTES = 2**26
 """Size of a `metrics.csv`."""
 MOST_COLUMNS = 1000
 """Columns of a `metrics.csv`."""
@@ -45,17 +45,20 @@ def read_metrics(path: Path, cost_names: Sequence[str] = ()) -> list[Row]:
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1
         raise UsageError(f"{path}, line {line}: a NUL; allowed: CSV in UTF-8")
+    lines = csv.reader(io.StringIO(text), strict=True)
+    rows: list[Row] = []
     try:
-        lines = list(csv.reader(io.StringIO(text), strict=True))
+        columns = next(lines, None)
+        if columns is None:
+            return []
+        _check_columns(columns, cost_names, path)
+        for cells in lines:  # one by one: of a large foreign table, the first line that is wrong is enough
+            place = f"{path}, line {len(rows) + 2}"
+            row = _row(columns, cells, place)
+            _check_order(len(rows) + 1, row, rows[-1]["steps"] if rows else 0, place)
+            rows.append(row)
     except csv.Error as error:
-        raise UsageError(f"{path} is no CSV: {error}") from None
-    if not lines:
-        return []
-    columns = lines[0]
-    _check_columns(columns, cost_names, path)
-    rows = [_row(columns, cells, f"{path}, line {number}") for number, cells in enumerate(lines[1:], start=2)]
-    for number, row in enumerate(rows, start=1):
-        _check_order(number, row, rows[number - 2]["steps"] if number > 1 else 0, f"{path}, line {number + 1}")
+        raise UsageError(f"{path}, line {lines.line_num}: no CSV, {error}; allowed: CSV in UTF-8") from None
     return rows
 
 
