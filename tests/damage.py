@@ -271,7 +271,7 @@ def main(cases: str = "5000", seed: str = "0") -> None:
 
     refused, ways, train = 0, openings(), {"total_steps": 120, "num_envs": 2, "steps_per_iteration": 40}
     with tempfile.TemporaryDirectory() as work:
-        run = equipoise.train("pcrpo", "rail:Rail-v0", run_dir=f"{work}/run", limits=(1.0,), **train).path
+        run = equipoise.train("pcrpo", "rail:QuickRail-v0", run_dir=f"{work}/run", limits=(1.0,), **train).path
         for case, path in damaged_runs(run, int(cases), int(seed), Path(work)):
             refused += judge(case, path, ways) > 0
     print(f"{cases} damaged runs: {refused} refused in one line, the others opened")

@@ -1,4 +1,4 @@
-"""A cart on a rail that is quick to train, as a user's own module: `rail:Rail-v0`."""
+"""A cart on a rail that is quick to train, as a user's own module: `rail:QuickRail-v0`."""
 
 from __future__ import annotations
 
@@ -25,4 +25,4 @@ class Rail(gymnasium.Env):
         return self.state.copy(), float(self.state[0]), False, False, {"cost": max(0.0, float(self.state[0]) - 0.2)}
 
 
-gymnasium.register("Rail-v0", entry_point="rail:Rail", max_episode_steps=20)
+gymnasium.register("QuickRail-v0", entry_point="rail:Rail", max_episode_steps=20)

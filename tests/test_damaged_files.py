@@ -27,7 +27,7 @@ def finished(tmp_path_factory):
     """A run of three iterations."""
     folder = tmp_path_factory.mktemp("runs") / "run"
     options = {"total_steps": 120, "num_envs": 2, "steps_per_iteration": 40, "limits": (1.0,)}
-    equipoise.train("pcrpo", "rail:Rail-v0", run_dir=folder, **options)
+    equipoise.train("pcrpo", "rail:QuickRail-v0", run_dir=folder, **options)
     return folder
 
 
@@ -58,7 +58,7 @@ def test_the_command_line_says_one_line(seed, finished, tmp_path, capsys):
         if damage.judge(case, path, damage.openings()[1:2]) == 0:
             continue
         for command in (["evaluate", "--episodes", "2"], ["conflict"], ["resume"]):
-            assert main([command[0], str(run), *command[1:], "--environment", "rail:Rail-v0"]) == 2, case
+            assert main([command[0], str(run), *command[1:], "--environment", "rail:QuickRail-v0"]) == 2, case
             said = capsys.readouterr().err
             assert said.startswith("equipoise: ") and said.count("\n") == 1 and "\x1b" not in said, case
 

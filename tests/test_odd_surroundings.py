@@ -16,14 +16,14 @@ import equipoise
 from equipoise.cli import main
 
 OPTIONS = {"total_steps": 80, "num_envs": 2, "steps_per_iteration": 40}
-COMMAND = ["train", "pcrpo", "rail:Rail-v0", "--num-envs", "2", "--steps-per-iteration", "40", "--limits", "1"]
+COMMAND = ["train", "pcrpo", "rail:QuickRail-v0", "--num-envs", "2", "--steps-per-iteration", "40", "--limits", "1"]
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A run of two iterations."""
     folder = tmp_path_factory.mktemp("runs") / "run"
-    equipoise.train("pcrpo", "rail:Rail-v0", run_dir=folder, limits=(1.0,), **OPTIONS)
+    equipoise.train("pcrpo", "rail:QuickRail-v0", run_dir=folder, limits=(1.0,), **OPTIONS)
     return folder
 
 
@@ -84,7 +84,9 @@ def test_single_precision_is_meant_whatever_jax_is_told(finished, tmp_path):
     assert done.returncode == 0, done.stderr.decode()[-2000:]
     rows = [[row["reward"] for row in equipoise.Run.load(run).metrics] for run in (finished, tmp_path / "run")]
     assert rows[0] == rows[1]
-    evaluated = python(CLI, "evaluate", finished, "--episodes", 2, "--environment", "rail:Rail-v0", JAX_ENABLE_X64="1")
+    evaluated = python(
+        CLI, "evaluate", finished, "--episodes", 2, "--environment", "rail:QuickRail-v0", JAX_ENABLE_X64="1"
+    )
     assert evaluated.returncode == 0, evaluated.stderr.decode()[-2000:]
 
 
@@ -114,7 +116,7 @@ def test_a_user_without_a_home_trains_without_a_cache(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["evaluate", "RUN", "--episodes", "2", "--environment", "rail:Rail-v0"]]
+    "arguments", [["--help"], ["evaluate", "RUN", "--episodes", "2", "--environment", "rail:QuickRail-v0"]]
 )
 def test_a_console_without_our_letters_shows_others(encoding, arguments, finished):
     arguments = [str(finished) if word == "RUN" else word for word in arguments]
@@ -170,7 +172,7 @@ def test_a_cost_name_that_cannot_be_printed_is_refused(tmp_path):
 
 @pytest.mark.parametrize("command", ["evaluate", "conflict", "render", "watch"])
 def test_a_seed_below_zero_is_told(command, finished, capsys):
-    assert main([command, str(finished), "--seed", "-1", "--environment", "rail:Rail-v0"]) == 2
+    assert main([command, str(finished), "--seed", "-1", "--environment", "rail:QuickRail-v0"]) == 2
     assert capsys.readouterr().err == "equipoise: seed is -1; allowed: 0 or more\n"
 
 
@@ -237,5 +239,5 @@ def test_a_foreign_aggregator_is_refused_before_the_rollouts(finished, tmp_path,
     content["algorithm"]["rule"]["balance"]["aggregator"] = "mine:own"
     path.write_text(json.dumps(content))
     monkeypatch.setattr("equipoise.conflict.analysis.collect", lambda *_: pytest.fail("a rollout"))
-    assert main(["conflict", str(path.parent), "--environment", "rail:Rail-v0"]) == 2
+    assert main(["conflict", str(path.parent), "--environment", "rail:QuickRail-v0"]) == 2
     assert "'mine:own' is not registered" in capsys.readouterr().err

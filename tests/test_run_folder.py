@@ -20,7 +20,7 @@ from equipoise.training.folder import LOCK, reserved
 from equipoise.training.rows import read_metrics
 from equipoise.training.run import read_config, resumed_state
 
-TASK = "rail:Rail-v0"
+TASK = "rail:QuickRail-v0"
 QUICK = {"total_steps": 120, "num_envs": 2, "steps_per_iteration": 40, "limits": (1.0,)}
 COMMAND = ["train", "trpo", TASK, "--num-envs", "2", "--steps-per-iteration", "40", "--limits", "1", "--total-steps"]
 
@@ -207,7 +207,7 @@ def test_ctrl_c_says_what_is_there_and_how_to_go_on(tmp_path):
     assert not folder.exists()
     said = stopped(lambda: checkpoints(folder))
     assert said == [
-        "equipoise: stopped; this goes on from the last iteration: equipoise resume 'my run' --environment rail:Rail-v0"
+        "equipoise: stopped; this goes on from the last iteration: equipoise resume 'my run' --environment rail:QuickRail-v0"
     ]
     state = resumed_state(folder, *read_config(folder))
     assert state.iteration >= 1

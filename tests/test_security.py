@@ -14,7 +14,7 @@ import equipoise
 from equipoise.cli import main
 from equipoise.files import read_file, write_atomically
 
-TASK = "rail:Rail-v0"
+TASK = "rail:QuickRail-v0"
 
 PLANTED = (
     *("jax_plugins", "tensorflow", "torch", "tensorboard_plugin", "readline", "sitecustomize", "usercustomize"),
