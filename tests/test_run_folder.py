@@ -206,9 +206,8 @@ def test_ctrl_c_says_what_is_there_and_how_to_go_on(tmp_path):
     assert said == ["equipoise: stopped in the first iteration: nothing is kept, and no folder is left"]
     assert not folder.exists()
     said = stopped(lambda: checkpoints(folder))
-    assert said == [
-        "equipoise: stopped; this goes on from the last iteration: equipoise resume 'my run' --environment rail:QuickRail-v0"
-    ]
+    way_on = f"equipoise resume 'my run' --environment {TASK}"
+    assert said == [f"equipoise: stopped; this goes on from the last iteration: {way_on}"]
     state = resumed_state(folder, *read_config(folder))
     assert state.iteration >= 1
 
