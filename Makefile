@@ -3,13 +3,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: train test lint types bench pages clean
+.PHONY: train test fuzz lint types bench pages clean
 
 train: $(VENV)/installed
 	$(BIN)/equipoise train pcrpo SafetyHalfCheetah-v4 --total-steps 1000000
 
 test: $(VENV)/installed-dev
 	$(BIN)/pytest
+
+fuzz: $(VENV)/installed-dev
+	$(BIN)/python tests/damage.py
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

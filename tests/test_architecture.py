@@ -12,15 +12,17 @@ import equipoise
 SOURCE = Path(equipoise.__file__).parent
 FILES = sorted(SOURCE.rglob("*.py"))
 
-GROUND = {"errors", "files", "palette", "registry", "settings", "statistics"}
+GROUND = {"drawing", "errors", "files", "modules", "palette", "registry", "settings", "statistics"}
 """Root modules that every folder may import."""
 
 MAY_IMPORT = {
     "errors": set(),
-    "files": set(),
+    "drawing": set(),
+    "files": {"errors"},
+    "modules": {"errors"},
     "palette": set(),
     "statistics": set(),
-    "registry": {"errors"},
+    "registry": {"errors", "modules"},
     "settings": {"errors"},
     "problem": {"errors"},
     "numerics": GROUND,

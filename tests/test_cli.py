@@ -188,10 +188,15 @@ def test_mistakes_in_python_are_told_and_leave_nothing(tmp_path):
 
 
 def test_a_run_folder_that_exists_is_not_touched(tmp_path, capsys):
-    (tmp_path / "run").mkdir()
-    said = complaint(capsys, "train", "trpo", "SafetyHopper-v4", "--run-dir", str(tmp_path / "run"), *SMALL)
-    assert "exists; give another --run-dir, or go on with that run: equipoise resume" in said
-    assert not list((tmp_path / "run").iterdir())
+    run = tmp_path / "my run"
+    run.mkdir()
+    (run / "thesis.tex").write_text("years")
+    said = complaint(capsys, "train", "trpo", "SafetyHopper-v4", "--run-dir", str(run), *SMALL)
+    assert "is not empty (there: thesis.tex); give another --run-dir" in said
+    (run / "config.json").write_text("{}")
+    said = complaint(capsys, "train", "trpo", "SafetyHopper-v4", "--run-dir", str(run), *SMALL)
+    assert f"exists; give another --run-dir, or go on with that run: equipoise resume '{run}'" in said
+    assert {path.name for path in run.iterdir()} == {"thesis.tex", "config.json"}
 
 
 def newest(run):

@@ -179,7 +179,8 @@ def test_commands_are_understood(arguments, monkeypatch, capsys, own_aggregators
         raise Understood
 
     monkeypatch.setattr(loop, "train", understood_training)
-    monkeypatch.setattr(Run, "load", understood_run)
+    for module in ("run", "record"):  # where a run's folder is opened
+        monkeypatch.setattr(f"equipoise.training.{module}.read_config_file", understood_run)
     monkeypatch.setattr(experiment, "theory", understood_run)
     monkeypatch.setattr(catalogue, "draw_still", lambda task, path: None)
     try:

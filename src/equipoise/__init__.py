@@ -7,7 +7,13 @@ registers its tasks with Gymnasium as `equipoise/ID`. JAX is imported when somet
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
+
+if sys.argv[:1] == ["-m"] and "-m equipoise" in " ".join(sys.orig_argv) and not sys.flags.safe_path:
+    # `python -m equipoise`: Python has put the working folder first on the path, which could be a run from someone
+    # else. What a user names in there is found anyway (`equipoise.modules`).
+    del sys.path[0]
 
 from equipoise.environments.gymnasium_env import register as _register
 from equipoise.errors import UsageError

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy import stats
+from scipy.special import stdtrit
 
 from equipoise.errors import UsageError
 
@@ -55,6 +55,8 @@ def check_cost_names(names: tuple[str, ...]) -> None:
     if not 1 <= len(names) <= MOST_COSTS:
         raise UsageError(f"{len(names)} costs ({', '.join(names)}); allowed: 1 to {MOST_COSTS}")
     for name in names:
+        if not (name.isprintable() and 0 < len(name) <= 100):
+            raise UsageError(f"the cost name {name[:100]!r}; allowed: 1 to 100 printable letters")
         if names.count(name) > 1 or name == "reward":
             raise UsageError(f"the cost name {name!r} is taken; give every cost a name of its own")
 
@@ -110,7 +112,7 @@ def estimate(
         cost_se=costs.std(0, ddof=1) / np.sqrt(n),
         episodes=np.asarray(n, np.int32),
         length=np.asarray(lengths.mean(), np.float64),
-        t95=np.asarray(stats.t.ppf(0.95, n - 1), np.float64),
+        t95=np.asarray(stdtrit(n - 1, 0.95), np.float64),
     )
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Generic, TypeVar
 
 from equipoise.errors import UsageError, unknown
+from equipoise.modules import import_named
 
 T = TypeVar("T")
 
@@ -59,10 +59,7 @@ class Registry(MutableMapping[str, T], Generic[T]):
         """Return what NAME or MODULE:NAME was registered as, importing MODULE first; `UsageError` if that fails."""
         module = name.rpartition(":")[0]
         if module:
-            try:
-                importlib.import_module(module)
-            except ImportError as error:
-                raise UsageError(f"cannot import {module!r} for {self._kind} {name!r}: {error}") from None
+            import_named(module, f"{self._kind} {name!r}")
         return self.find(name)
 
     def __getitem__(self, name: str) -> T:

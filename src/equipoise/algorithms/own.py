@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 from equipoise.algorithms.algorithm import Algorithm
@@ -10,6 +9,7 @@ from equipoise.algorithms.entry import Entry
 from equipoise.algorithms.registry import ALGORITHMS
 from equipoise.algorithms.rule import Rule
 from equipoise.errors import UsageError, unknown
+from equipoise.modules import import_named
 
 
 def as_algorithm(given: Any, name: str) -> Algorithm:
@@ -46,10 +46,7 @@ def load_algorithm(name: str, preset: str | None = None) -> Algorithm:
         return entry.presets[preset]
     if preset is not None:
         raise UsageError(f"{name} has no preset {preset!r}; there: none")
-    try:
-        found = importlib.import_module(module)
-    except ImportError as error:
-        raise UsageError(f"cannot import {module!r} for algorithm {name!r}: {error}") from None
+    found = import_named(module, f"algorithm {name!r}")
     if not hasattr(found, own):
         candidates = [key for key, value in vars(found).items() if _usable(value)]
         raise (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from equipoise.cli.options import AlgorithmName, EnvironmentId, RunFolder, open_run
@@ -31,11 +32,11 @@ def evaluate(
         algorithm: For a run of an algorithm MODULE:NAME, the same again: it allows the import.
         threads: Physics threads, 0 for all cores. Results do not depend on it.
     """
-    from equipoise.training.evaluate import evaluate as evaluate_run
+    from equipoise.training.evaluate import assess, save
 
     opened = open_run(run, algorithm)
-    result = evaluate_run(opened, episodes, seed, environment, threads)
-    table = Table(title=f"{opened.problem.id}, {episodes} episodes each, 95 % intervals")
+    result = assess(opened, episodes, seed, environment, threads)
+    table = Table(title=f"{escape(opened.problem.id)}, {episodes} episodes each, 95 % intervals")
     table.add_column("")
     table.add_column("stochastic policy", justify="right")
     table.add_column("deterministic policy", justify="right")
@@ -44,12 +45,13 @@ def evaluate(
     for i, name in enumerate(opened.problem.cost_names):
         costs = [policy.costs[i] for policy in both]
         table.add_section()
-        table.add_row(f"{name} (limit {costs[0].limit:.4g})", *[_interval(cost.mean) for cost in costs])
+        table.add_row(f"{escape(name)} (limit {costs[0].limit:.4g})", *[_interval(cost.mean) for cost in costs])
         table.add_row("upper 95 % bound", *[f"{cost.upper:.4g}" for cost in costs])
         table.add_row("certificate", *[_verdict(cost.certified) for cost in costs])
         table.add_row("episodes inside", *[_interval(cost.inside, percent=True) for cost in costs])
     Console().print(table)
-    print(f"written: {run / 'evaluation.json'}")
+    if save(result, opened):
+        print(f"written: {run / 'evaluation.json'}")
 
 
 def _interval(interval: Interval, percent: bool = False) -> str:
@@ -62,13 +64,14 @@ def _verdict(certified: bool) -> str:
     return "[green]within the limit[/]" if certified else "[red]not within the limit[/]"
 
 
-def plot(run: RunFolder, algorithm: AlgorithmName = None) -> None:
+def plot(run: RunFolder) -> None:
     """Draw a run's picture.
 
     Args:
         run: Folder of the run.
-        algorithm: For a run of an algorithm MODULE:NAME, the same again: it allows the import.
     """
     from equipoise.training.picture import draw
+    from equipoise.training.record import Record
 
-    print(f"written: {draw(open_run(run, algorithm))}")
+    draw(Record.read(run))
+    print(f"written: {run / 'plot.png'}")

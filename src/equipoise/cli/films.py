@@ -37,6 +37,7 @@ def render(
     from rich.progress import Progress
 
     from equipoise.films.film import film
+    from equipoise.training.folder import near
 
     opened = open_run(run, algorithm)
     with Progress(transient=True, disable=not sys.stdout.isatty()) as progress:
@@ -47,7 +48,7 @@ def render(
             progress.update(bar, completed=episode.number - 1 + share)
 
         path = film(opened, out, episodes, seed, deterministic, size, environment, show)
-    print(f"written: {path}")
+    print(f"written: {near(path)}")
 
 
 def watch(

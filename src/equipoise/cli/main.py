@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
 import sys
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import tyro
 
-from equipoise.errors import UsageError, unknown
+from equipoise.cli.options import NUMBERS
+from equipoise.errors import Notice, UsageError, printable, unknown
+from equipoise.modules import served_from
 
 USAGE = """\
 equipoise: safe reinforcement learning by gradient manipulation
@@ -45,30 +51,57 @@ COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 2 for a user's mistake, told in one line."""
-    if not {"", str(Path.cwd())} & set(sys.path):
-        sys.path.append(str(Path.cwd()))  # so that MODULE:ID finds a module in the working folder, but after all others
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and not (stream.encoding or "").lower().startswith("utf"):
+            stream.reconfigure(errors="replace")  # a letter that the console lacks is no reason to stop
     command, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
-        if command in ("-h", "--help"):
-            print(USAGE, end="")
-        elif command == "--version":
-            from equipoise.training.config import VERSION
-
-            print(f"equipoise {VERSION}")
-        elif command not in COMMANDS:
-            raise unknown("command", command, COMMANDS)
-        elif command == "train":
-            _function(command)(rest)
-        else:
-            tyro.cli(_function(command), args=rest, prog=f"equipoise {command}")
+        with _warnings_on_one_line(), served_from(None if sys.flags.safe_path or not Path().exists() else Path.cwd()):
+            _run(command, rest)
     except UsageError as error:
-        print(f"equipoise: {error}", file=sys.stderr)
+        print(f"equipoise: {printable(str(error))}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        hint = "; `equipoise resume RUN` goes on from the last iteration" if command in ("train", "resume") else ""
-        print(f"\nequipoise: stopped{hint}", file=sys.stderr)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"equipoise: {printable(f'{error.filename}: {error.strerror}')}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as stopped:
+        print(f"\nequipoise: {printable(str(stopped) or 'stopped')}", file=sys.stderr)
         return 130
     return 0
+
+
+@contextlib.contextmanager
+def _warnings_on_one_line() -> Iterator[None]:
+    """Show the library's own warnings as it shows mistakes."""
+    with warnings.catch_warnings():
+        usual = warnings.showwarning
+
+        def show(message: Any, category: type[Warning], filename: str, lineno: int, *rest: Any, **named: Any) -> None:
+            if issubclass(category, Notice):
+                print(f"equipoise: {printable(str(message))}", file=sys.stderr)
+            else:
+                usual(message, category, filename, lineno, *rest, **named)
+
+        warnings.showwarning = show
+        yield
+
+
+def _run(command: str, rest: list[str]) -> None:
+    """Do what `command` asks for."""
+    if command in ("-h", "--help"):
+        print(USAGE, end="")
+    elif command == "--version":
+        from equipoise.training.config_file import VERSION
+
+        print(f"equipoise {VERSION}")
+    elif command not in COMMANDS:
+        raise unknown("command", command, COMMANDS)
+    elif command == "train":
+        _function(command)(rest)
+    else:
+        tyro.cli(_function(command), args=rest, prog=f"equipoise {command}", registry=NUMBERS)
 
 
 def _function(command: str) -> Callable[..., None]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -10,18 +12,19 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
-from equipoise.algorithms.algorithm import Algorithm
 from equipoise.algorithms.own import load_algorithm
 from equipoise.api import default_run_dir
 from equipoise.cli.lists import algorithms
-from equipoise.cli.options import AggregatorName, AlgorithmName, EnvironmentId, RunFolder
+from equipoise.cli.options import NUMBERS, AggregatorName, AlgorithmName, EnvironmentId, RunFolder
 from equipoise.errors import UsageError
 from equipoise.gradients import load
 from equipoise.training import loop
-from equipoise.training.config import Config
+from equipoise.training.config import Config, balance_of
 from equipoise.training.display import Display, ending
+from equipoise.training.folder import command, near
 from equipoise.training.picture import draw
-from equipoise.training.run import Run
+from equipoise.training.rows import read_metrics
+from equipoise.training.run import Run, read_config
 
 
 @dataclass(frozen=True)
@@ -51,14 +54,14 @@ def train(arguments: list[str]) -> None:
     config = Config(task="", algorithm=algorithm, algorithm_name=name)
     object.__setattr__(config, "task", tyro.MISSING)  # no task is no string: it has to be given
     default = Training(config, preset=preset)
-    asked = tyro.cli(Training, default=default, args=_new_words(rest), prog=f"equipoise train {name}")
+    asked = tyro.cli(Training, default=default, args=_new_words(rest), prog=f"equipoise train {name}", registry=NUMBERS)
     config = asked.config
-    balance = _balance(config.algorithm)
+    balance = balance_of(config.algorithm)
     if balance:
         load(balance)
-    with Display(f"{name} on {config.task}", config) as display:
-        folder = asked.run_dir or default_run_dir(config)
-        run = loop.train(config, folder, threads=asked.threads, watch=display.show)
+    folder = (asked.run_dir or default_run_dir(config)).absolute()
+    with _stoppable(folder, config), Display(f"{name} on {config.task}", config) as display:
+        run = loop.train(config, near(folder), threads=asked.threads, watch=display.show)
     _finish(run)
 
 
@@ -81,13 +84,39 @@ def resume(
     if aggregator is not None:
         load(aggregator)
     own = None if algorithm is None else load_algorithm(algorithm)
-    before = Run.load(run, own)
-    config, state = before.config, before.state
-    if state.steps >= config.planned_steps:
-        print(f"{run} is complete: {state.steps} steps of {config.planned_steps}")
-    with Display(f"{config.algorithm_name} on {config.task}", config, state.steps) as display:
+    config, problem = read_config(run, own)
+    rows = read_metrics(run / "metrics.csv", problem.cost_names)
+    steps = rows[-1]["steps"] if rows else 0
+    title = f"{config.algorithm_name} on {config.task}"
+    with _stoppable(run.absolute(), config), Display(title, config, steps) as display:
         finished = loop.resume(run, environment=environment, algorithm=own, threads=threads, watch=display.show)
+    if steps >= config.planned_steps:
+        print(f"{run} was complete: {steps} steps of {config.planned_steps}")
     _finish(finished)
+
+
+@contextlib.contextmanager
+def _stoppable(folder: Path, config: Config) -> Iterator[None]:
+    """Where training is stopped meanwhile, say what is there of it and how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not (folder / "config.json").exists():
+            raise KeyboardInterrupt("stopped in the first iteration: nothing is kept, and no folder is left") from None
+        raise KeyboardInterrupt(
+            f"stopped; this goes on from the last iteration: {command('resume', folder)}{named_again(config, *ALL)}"
+        ) from None
+
+
+ALL = ("environment", "algorithm", "aggregator")
+"""Options that allow the import of a module of the user's own."""
+
+
+def named_again(config: Config, *options: str) -> str:
+    """Return the `options` with which a command allows the imports that a run needs."""
+    names = config.task, config.algorithm_name, balance_of(config.algorithm)
+    named = zip(ALL, names, strict=True)
+    return "".join(f" --{option} {shlex.quote(n)}" for option, n in named if option in options and ":" in n)
 
 
 def _preset(arguments: list[str]) -> str | None:
@@ -122,20 +151,13 @@ def _new_words(arguments: list[str]) -> list[str]:
     return arguments
 
 
-def _balance(algorithm: Algorithm) -> str:
-    """Return the name of the aggregator that a rule balances with; empty if it has none."""
-    balance = getattr(getattr(algorithm.rule, "switch", algorithm.rule), "balance", None)
-    return "" if balance is None else balance.aggregator
-
-
 def _finish(run: Run) -> None:
     """Draw the picture and say how the run ended and what can be done with it."""
-    picture, config, path = draw(run), run.config, shlex.quote(str(run.path))
+    picture, config, path = draw(run), run.config, run.path
     Console().print(ending(run))
-    print(f"run       {run.path}/ (config.json, metrics.csv, checkpoints/, TensorBoard events)")
-    print(f"picture   {picture}")
-    named = {"environment": config.task, "algorithm": config.algorithm_name, "aggregator": _balance(config.algorithm)}
-    own = {option: f" --{option} {shlex.quote(value)}" if ":" in value else "" for option, value in named.items()}
-    print(f"evaluate  equipoise evaluate {path}{own['environment']}{own['algorithm']}")
-    print(f"film      equipoise render {path}{own['environment']}{own['algorithm']}")
-    print(f"resume    equipoise resume {path}{''.join(own.values())}")
+    print(f"run       {near(path)}/ (config.json, metrics.csv, checkpoints/, TensorBoard events)")
+    print(f"picture   {near(picture)}")
+    seen = named_again(config, "environment", "algorithm")
+    print(f"evaluate  {command('evaluate', path)}{seen}")
+    print(f"film      {command('render', path)}{seen}")
+    print(f"resume    {command('resume', path)}{named_again(config, *ALL)}")

@@ -22,15 +22,17 @@ from equipoise.conflict.landscape import Landscape, landscape, plane_of, steps_i
 from equipoise.conflict.layers import layer_shares
 from equipoise.conflict.noise import METRICS, Angle, angle, env_products
 from equipoise.errors import UsageError, unknown
+from equipoise.gradients.aggregators import find
 from equipoise.gradients.metric import Metric
 from equipoise.physics import Simulator
 from equipoise.policy import Actor
 from equipoise.problem import Estimate
 from equipoise.training.budget import renew_budget
 from equipoise.training.checkpoint import RunState, kept_iterations, load_checkpoint
-from equipoise.training.config import Environment, reopen_simulator
+from equipoise.training.config import Environment, balance_of, reopen_simulator
+from equipoise.training.jax_doors import uses_jax
 from equipoise.training.rollout import collect, random_for
-from equipoise.training.run import Run, first_state
+from equipoise.training.run import Run, state_shapes
 from equipoise.training.update import reshaped
 
 
@@ -87,6 +89,7 @@ class Conflict:
         return self.run.problem.cost_names.index(self.cost)
 
 
+@uses_jax
 def analyse(
     run: Run,
     iteration: int | None = None,
@@ -112,8 +115,13 @@ def analyse(
         raise UsageError(f"episodes is {episodes}; allowed: 4 or more")
     if grid < 3 or grid % 2 == 0:
         raise UsageError(f"grid is {grid}; allowed: an odd number, 3 or more")
+    if seed < 0:
+        raise UsageError(f"seed is {seed}; allowed: 0 or more")
+    if balance := balance_of(run.config.algorithm):
+        find(balance)  # one of the user's own has to be named; better told now than after all the rollouts
     number = names.index(cost)
-    simulator = reopen_simulator(dataclasses.replace(run.config, num_envs=episodes), threads, environment)
+    sized = dataclasses.replace(run.config, num_envs=episodes)
+    simulator = reopen_simulator(sized, run.problem, threads, environment)
     try:
         along = []
         for i in sorted(kept, key=lambda i: i != iteration):  # the chosen first, so that a mistake is told at once
@@ -149,7 +157,7 @@ def _look(run: Run, simulator: Simulator, iteration: int, seed: int) -> Observed
 
 
 def _at_iteration(run: Run, iteration: int) -> RunState:
-    return load_checkpoint(run.path, first_state(run.config, run.problem), iteration)
+    return load_checkpoint(run.path, state_shapes(run.config, run.problem), iteration)
 
 
 def _at(run: Run, iteration: int, seen: Observed, envs: EnvGradients, cost: int, seed: int) -> AtCheckpoint:

@@ -13,10 +13,12 @@ from matplotlib.patches import Circle, Patch
 
 from equipoise.conflict.analysis import Conflict
 from equipoise.conflict.landscape import cos_on, fit
+from equipoise.drawing import house_style
 from equipoise.palette import COST, DARK, LIGHT, MIDDLE, MODE_BACKGROUNDS, MODE_COLOURS, REWARD
 from equipoise.training.picture import curve, mode_bands
 
 
+@house_style()
 def paint(conflict: Conflict) -> bytes:
     """Draw the analysis and return the picture as PNG."""
     figure = Figure(figsize=(15, 12), layout="constrained")

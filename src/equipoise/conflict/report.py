@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from equipoise.conflict.analysis import AtCheckpoint, Conflict, analyse
@@ -94,8 +95,9 @@ def answer(conflict: Conflict) -> str:
 def show(conflict: Conflict) -> None:
     """Print the checkpoints, the held-out harm and the answer."""
     console = Console()
-    along = Table(title=f"cos φ in the Fisher metric, reward against {conflict.cost} (limit {conflict.limit:.4g})")
-    for name in ("iteration", conflict.cost, "in a batch", "without the noise", "signal r/c", "λ"):
+    cost = escape(conflict.cost)
+    along = Table(title=f"cos φ in the Fisher metric, reward against {cost} (limit {conflict.limit:.4g})")
+    for name in ("iteration", cost, "in a batch", "without the noise", "signal r/c", "λ"):
         along.add_column(name, justify="right")
     for at in conflict.checkpoints:
         angle = at.angles["fisher"]
@@ -111,7 +113,7 @@ def show(conflict: Conflict) -> None:
     print("* near the limit")
     around = conflict.around
     harm = Table(title=f"first-order gain on held-out episodes, iteration {around.iteration}")
-    for name in ("step", "reward", "harmed", f"−{conflict.cost}", "harmed"):
+    for name in ("step", "reward", "harmed", f"−{cost}", "harmed"):
         harm.add_column(name, justify="left" if name == "step" else "right")
     for name, found in around.held_out.items():
         cells = [(f"{found.kept[i]:+.3g}", f"{found.harmed[i]:.0%}") for i in (0, 1 + conflict.number)]

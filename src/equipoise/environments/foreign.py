@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,7 +10,8 @@ import numpy as np
 from jaxtyping import Float
 
 from equipoise.environments.safety_gymnasium import FiveValues, to_five
-from equipoise.errors import UsageError
+from equipoise.errors import UsageError, unknown
+from equipoise.modules import import_named
 from equipoise.physics.simulator import Transition
 from equipoise.problem import Problem, check_cost_names, middle_and_unit
 
@@ -150,21 +150,39 @@ def _described(value: object) -> str:
     return repr(value) if value is None or isinstance(value, str | float | int) else f"a {type(value).__name__}"
 
 
+def _home(spec: gymnasium.envs.registration.EnvSpec) -> str:
+    """Return the package that an environment comes from."""
+    entry = spec.entry_point
+    return (entry if isinstance(entry, str) else getattr(entry, "__module__", "")).split(":")[0].split(".")[0]
+
+
 def gymnasium_factory(env_id: str, render_mode: str | None = None) -> EnvFactory:
     """Return a factory for the Gymnasium environment `env_id` (`module:Id` imports the module first).
 
     With a `render_mode` its environments draw themselves; `UsageError` where they cannot.
     """
     module, _, name = env_id.rpartition(":")
+    if module:
+        import_named(module, f"task {env_id!r}")
     try:
-        if module:
-            importlib.import_module(module)
-        gymnasium.spec(name)
-    except (gymnasium.error.Error, ImportError) as error:
-        raise UsageError(f"unknown task {env_id!r}: {str(error).splitlines()[0]}") from None
+        spec = gymnasium.spec(name)
+    except gymnasium.error.Error as error:
+        if not module:
+            raise UsageError(f"unknown task {env_id!r}: {str(error).splitlines()[0]}") from None
+        there = [known for known, spec in gymnasium.registry.items() if _home(spec) == module.split(".")[0]]
+        raise (
+            unknown(f"id in {module}", name, there)
+            if there
+            else UsageError(f"{module} registers no id {name!r}, nor any other of its own")
+        ) from None
+    if module and isinstance(spec.entry_point, str):
+        import_named(spec.entry_point.partition(":")[0], f"task {env_id!r}")
 
     def make() -> gymnasium.Env:
-        env = gymnasium.make(name)
+        try:
+            env = gymnasium.make(name)
+        except (gymnasium.error.Error, ImportError) as error:  # something it needs is not installed, say
+            raise UsageError(f"{env_id} cannot be made: {str(error).splitlines()[0]}") from error
         if render_mode is None:
             return env
         modes = env.metadata.get("render_modes", [])

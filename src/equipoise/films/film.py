@@ -16,6 +16,7 @@ from equipoise.films.play import Episode, play
 from equipoise.films.stage import Stage, open_stage
 from equipoise.films.video import encode
 from equipoise.training.config import Environment
+from equipoise.training.jax_doors import uses_jax
 from equipoise.training.run import Run
 
 MOST_FPS = 50
@@ -24,6 +25,7 @@ LEAST_WIDTH = 480
 """A film is at least this wide, so that its text has room."""
 
 
+@uses_jax
 def film(
     run: Run,
     out: str | Path | None = None,

@@ -37,7 +37,7 @@ class Stage(NamedTuple):
 def open_stage(run: Run, size: tuple[int, int], environment: Environment | None) -> Stage:
     """Set up what `run` was trained on; `UsageError` where it cannot be drawn. Only our own tasks have a `size`."""
     config = dataclasses.replace(run.config, num_envs=1)
-    simulator = reopen_simulator(config, 1, environment, render_mode="rgb_array")
+    simulator = reopen_simulator(config, run.problem, 1, environment, render_mode="rgb_array")
     renew_budget(simulator, run.config.algorithm, run.state.learner, run.limits)
     task = bare(simulator)
     if isinstance(task, NativePhysics):

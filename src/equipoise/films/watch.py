@@ -19,6 +19,7 @@ from equipoise.rendering.backend import require_display
 from equipoise.rendering.camera import Scene
 from equipoise.training.budget import bare, renew_budget
 from equipoise.training.config import Environment, reopen_simulator
+from equipoise.training.jax_doors import uses_jax
 from equipoise.training.run import Run
 
 VIEWER_FPS = 30
@@ -27,13 +28,17 @@ MOST_LAG = 1.0
 """Seconds of delay that are caught up with."""
 
 
+@uses_jax
 def watch(run: Run, seed: int = 0, deterministic: bool = False, environment: Environment | None = None) -> None:
     """Show the newest policy of `run`, episode after episode in real time, until its window is closed.
 
     `UsageError` where there is no display. The options are those of `film`.
     """
+    if seed < 0:
+        raise UsageError(f"seed is {seed}; allowed: 0 or more")
     require_display()
-    simulator = reopen_simulator(dataclasses.replace(run.config, num_envs=1), 1, environment, render_mode="human")
+    config = dataclasses.replace(run.config, num_envs=1)
+    simulator = reopen_simulator(config, run.problem, 1, environment, render_mode="human")
     episodes = play(run, simulator, None, seed, deterministic)
     renew_budget(simulator, run.config.algorithm, run.state.learner, run.limits)
     task = bare(simulator)

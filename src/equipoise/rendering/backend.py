@@ -47,9 +47,12 @@ def choose_backend() -> None:
 
 
 def _works(backend: str) -> bool:
-    """Draw with `backend` in a process of its own: one that does not work can abort, and keeps others from working."""
+    """Draw with `backend` in a process of its own: one that does not work can abort, and keeps others from working.
+
+    With -P, since otherwise it would import from the working folder.
+    """
     done = subprocess.run(
-        [sys.executable, "-c", PROBE.format(backend=backend)],
+        [sys.executable, "-P", "-c", PROBE.format(backend=backend)],
         env={**os.environ, "MUJOCO_GL": backend},
         capture_output=True,
         check=False,

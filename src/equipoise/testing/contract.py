@@ -25,6 +25,7 @@ from equipoise.problem import Batch, Estimate
 from equipoise.testing.probes import Bandit
 from equipoise.training.budget import observed, renew_budget
 from equipoise.training.config import Config
+from equipoise.training.jax_doors import uses_jax
 from equipoise.training.rollout import collect
 from equipoise.training.update import update
 
@@ -35,6 +36,7 @@ ALIKE = 1e-3
 """Relative difference up to which two ways to compute an update in single precision count as alike."""
 
 
+@uses_jax
 def check_algorithm(algorithm: str | Rule | type[Rule] | Algorithm) -> None:
     """Check an algorithm of one's own as the library's are checked.
 

@@ -12,6 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from equipoise.algorithms.rule import Rule
+from equipoise.drawing import house_style
 from equipoise.palette import AMBER, BALANCE, COST, GREEN, GREY, REWARD
 from equipoise.theory.criteria import Findings, offset_points, over_time, pick, plateau_points
 from equipoise.theory.families import saw_tooth
@@ -31,6 +32,7 @@ COLOURS = {
 """The studies drawn, and their colours."""
 
 
+@house_style(mathematics=True)
 def paint(findings: Findings, path: Path) -> None:
     """Draw rates, plateau, multipliers, the effect of noise, and an oscillation, and write them to `path` as PNG."""
     figure = Figure(figsize=(13.5, 8), layout="constrained")

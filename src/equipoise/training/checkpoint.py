@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-import zipfile
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,10 +16,15 @@ from jaxtyping import Float
 from equipoise.algorithms import LearnerState
 from equipoise.errors import UsageError
 from equipoise.files import write_atomically
-from equipoise.training.config import FORMAT, VERSION
+from equipoise.training.arrays import read_arrays
+from equipoise.training.config_file import FORMAT, VERSION
+from equipoise.training.folder import CHECKPOINTS, checkpoint_folder
 
 KEPT = 10
 """Checkpoints kept along a run, evenly spaced, beside the newest."""
+
+ALWAYS_FINITE = (".learner.policy", ".learner.critics", ".learner.observations", ".violation")
+"""Parts of a state whose numbers are finite in every run."""
 
 
 class RunState(NamedTuple):
@@ -37,13 +42,9 @@ class RunState(NamedTuple):
     """The last iteration's Ĵ_r and Ĵ_k; NaN before the first."""
 
 
-def _folder(run: Path) -> Path:
-    return run / "checkpoints"
-
-
 def save_checkpoint(run: Path, state: RunState, iterations: int) -> None:
     """Write the checkpoint of `state`, then drop its predecessor unless it is one of those kept along the run."""
-    folder = _folder(run)
+    folder = checkpoint_folder(run)
     folder.mkdir(exist_ok=True)
     arrays = {name: np.asarray(leaf) for name, leaf in _named_leaves(state)}
     header = json.dumps({"format": FORMAT, "equipoise": VERSION})
@@ -59,37 +60,52 @@ def save_checkpoint(run: Path, state: RunState, iterations: int) -> None:
 def load_checkpoint(run: Path, template: RunState, iteration: int | None = None) -> RunState:
     """Read the newest checkpoint of `run` (or that of `iteration`) into the shape of `template`.
 
-    `template` itself comes back if the run has none yet. Raises `UsageError` for a file that is truncated, or
-    whose arrays are not this run's.
+    Of the template's leaves only shapes and types count. Raises `UsageError` if there is no such checkpoint, for a file
+    that is damaged, and for one whose arrays are not this run's.
     """
     numbers = kept_iterations(run)
+    if not numbers:
+        raise UsageError(f"{run} has no checkpoint: there is nothing that was learned")
     if iteration is not None and iteration not in numbers:
         raise UsageError(f"{run} has no checkpoint of iteration {iteration}; there: {', '.join(map(str, numbers))}")
-    if not numbers:
-        return template
-    path = _folder(run) / f"{numbers[-1] if iteration is None else iteration:06d}.npz"
-    older = f"; remove it to go on from iteration {numbers[-2]}" if len(numbers) > 1 else ""
+    number = numbers[-1] if iteration is None else iteration
+    path = checkpoint_folder(run) / f"{number:06d}.npz"
+    older = f"; remove it to go on from iteration {numbers[-2]}" if number == numbers[-1] and len(numbers) > 1 else ""
+    shapes = {name: jax.ShapeDtypeStruct(np.shape(leaf), _dtype(leaf)) for name, leaf in _named_leaves(template)}
     try:
-        with np.load(path, allow_pickle=False) as file:
-            content = {name: file[name] for name in file.files}
-        header = json.loads(content.pop("header").tobytes())
-        written = header["format"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        raise UsageError(f"{path} is truncated or no checkpoint of equipoise{older}") from None
-    if written != FORMAT:
-        raise UsageError(f"{path} has format {written}, written by equipoise {header['equipoise']}; install that")
-    named = _named_leaves(template)
-    if {name: np.shape(leaf) for name, leaf in named} != {name: a.shape for name, a in content.items()}:
-        raise UsageError(f"{path} belongs to another run: its arrays are not those of this configuration{older}")
-    leaves = [jnp.asarray(content[name]) if isinstance(leaf, jax.Array) else content[name] for name, leaf in named]
+        content = read_arrays(path, shapes, older)
+    except FileNotFoundError:
+        if iteration is not None:
+            raise UsageError(f"{path} is gone: a training has dropped it in between") from None
+        return load_checkpoint(run, template)  # a training has put a newer one in its place
+    for name, array in content.items():
+        if name.startswith(ALWAYS_FINITE) and not np.isfinite(array).all():
+            raise UsageError(f"{path}: {name} has entries that are no finite numbers{older}")
+    leaves = [content[name] if _by_loop(name) else jnp.asarray(content[name]) for name in shapes]
     restored: RunState = jax.tree.unflatten(jax.tree.structure(template), leaves)
-    return restored._replace(iteration=int(restored.iteration), steps=int(restored.steps))
+    state = restored._replace(iteration=int(restored.iteration), steps=int(restored.steps))
+    if state.iteration != number or state.steps < number:
+        raise UsageError(
+            f"{path} is of iteration {state.iteration} and step {state.steps}; its name says {number}{older}"
+        )
+    return state
 
 
 def kept_iterations(run: Path) -> list[int]:
     """Return the iterations of which there is a checkpoint, oldest first."""
-    return sorted(int(path.stem) for path in _folder(run).glob("*.npz") if path.stem.isdigit())
+    folder = checkpoint_folder(run)
+    names = (path.name for path in folder.iterdir()) if folder.is_dir() else ()
+    return sorted(int(name[:-4]) for name in names if re.fullmatch(CHECKPOINTS, name) and int(name[:-4]) > 0)
 
 
 def _named_leaves(state: RunState) -> list[tuple[str, Any]]:
     return [(jax.tree_util.keystr(path), leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(state)]
+
+
+def _by_loop(name: str) -> bool:
+    """Tell whether a leaf is the loop's own, a NumPy array; the learner's are JAX's."""
+    return not name.startswith(".learner")
+
+
+def _dtype(leaf: Any) -> np.dtype:
+    return np.dtype(leaf.dtype) if hasattr(leaf, "dtype") else np.asarray(leaf).dtype

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
-import types
 import typing
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,17 +17,13 @@ from equipoise.algorithms.algorithm import Algorithm
 from equipoise.algorithms.learner import Learner
 from equipoise.algorithms.registry import PARTS
 from equipoise.environments.foreign import EnvFactory, ForeignEnvironments, gymnasium_factory
-from equipoise.errors import UsageError, unknown
+from equipoise.errors import UsageError, described, printable, unknown
 from equipoise.physics import NativePhysics, Simulator
 from equipoise.problem import Problem, check_limits
 from equipoise.tasks import TASKS, find_task
 from equipoise.training.budget import observed
-
-FORMAT = 3
-"""Version of `config.json` and of checkpoints; raised when a change makes older ones unreadable."""
-
-VERSION = metadata.version("equipoise")
-"""The library's version."""
+from equipoise.training.config_file import FORMAT, VERSION, ConfigFile, check_problem, parse_config
+from equipoise.training.restore import build, demand_range
 
 
 @dataclass(frozen=True)
@@ -74,8 +69,11 @@ class Config:
         """Steps of an iteration in each environment."""
         return self.steps_per_iteration // self.num_envs
 
-    def check(self, problem: Problem) -> None:
-        """Raise `UsageError` naming the first thing that is not allowed for `problem`."""
+    def check(self, problem: Problem, own_aggregator: bool = False) -> None:
+        """Raise `UsageError` naming the first thing that is not allowed for `problem`.
+
+        With `own_aggregator`, a rule may name an aggregator MODULE:NAME that is not there yet.
+        """
         for part in (self.algorithm.rule, self.algorithm.step, self.algorithm.lens, self.algorithm.learner):
             check_choices(part)
         for name in ("total_steps", "seed", "num_envs", "steps_per_iteration"):
@@ -100,7 +98,11 @@ class Config:
             raise UsageError(
                 f"total_steps is {self.total_steps}; allowed: at least one iteration, {self.steps_per_iteration}"
             )
-        self.algorithm.check()
+        if own_aggregator and ":" in balance_of(self.algorithm):
+            for part in (self.algorithm.step, self.algorithm.lens, self.algorithm.learner):
+                part.check()
+        else:
+            self.algorithm.check()
         check_limits(problem, self.resolve_limits(problem))
 
     def resolve_limits(self, problem: Problem) -> tuple[float, ...]:
@@ -132,26 +134,22 @@ class Config:
 
         `own` is the user's own algorithm, if the run has one: no module is imported because a file names it.
         """
+        return cls.from_file(parse_config(text, path), own)
+
+    @classmethod
+    def from_file(cls, file: ConfigFile, own: Algorithm | None = None) -> tuple[Config, Problem]:
+        """Build what a `config.json` says; `UsageError` for a setting of the wrong kind or a size out of bounds."""
         try:
-            content = json.loads(text)
-            written, version = content.pop("format"), content.pop("equipoise")
-        except (ValueError, KeyError, AttributeError, TypeError):
-            raise UsageError(f"{path} is no configuration written by equipoise") from None
-        if written != FORMAT:
-            raise UsageError(
-                f"{path} was written by equipoise {version} in format {written}; this is {VERSION}, which reads "
-                f"format {FORMAT}: install equipoise=={version} to use it"
-            )
-        try:
-            content["algorithm"] = _restored(content["algorithm"], content["algorithm_name"], own)
-            problem = _build(Problem, content.pop("problem"))
-            return _build(cls, content), problem
-        except UsageError:
-            raise
-        except (KeyError, TypeError, ValueError) as error:
-            raise UsageError(
-                f"{path} does not fit equipoise {VERSION} ({error}); it was written by {version}"
-            ) from None
+            name, content = file.algorithm_name, dict(file.content)
+            algorithm = _restored(content.pop("algorithm", None), name, own)
+            rest = build(_Rest, content)
+            config = cls(algorithm=algorithm, **dataclasses.asdict(rest))
+            check_sizes(config, file.problem)
+        except NotAllowedError as error:
+            raise UsageError(f"{file.path}: {error}") from None
+        except UsageError as error:
+            raise file.refusal(error) from None
+        return config, file.problem
 
 
 def _described(algorithm: Algorithm) -> dict[str, Any]:
@@ -161,43 +159,74 @@ def _described(algorithm: Algorithm) -> dict[str, Any]:
     return {**named, "learner": dataclasses.asdict(algorithm.learner)}
 
 
-def _restored(content: dict[str, Any], name: str, own: Algorithm | None) -> Algorithm:
+_Rest = dataclasses.make_dataclass(
+    "_Rest",
+    [(name, hint) for name, hint in typing.get_type_hints(Config).items() if name != "algorithm"],
+    frozen=True,
+)
+"""The fields of `Config` that JSON holds as they are."""
+
+
+class NotAllowedError(UsageError):
+    """A file needs a module of the user's own, whose import the user has not allowed."""
+
+
+def _restored(content: Any, name: str, own: Algorithm | None) -> Algorithm:
     """Build an algorithm from what `_described` made of it."""
     known = dict(PARTS)
     if own is not None:
         known |= {type(part).__name__: type(part) for part in (own.rule, own.step, own.lens)}
+    if not isinstance(content, dict) or set(content) - {"rule", "step", "lens", "learner"}:
+        raise UsageError(f"algorithm is {described(content)}; allowed: a table of rule, step, lens and learner")
     parts = {}
     for part in ("rule", "step", "lens"):
-        settings = dict(content.pop(part))
-        kind = settings.pop("kind")
+        settings, place = content.get(part), f"algorithm.{part}"
+        if not isinstance(settings, dict):
+            raise UsageError(f"{place} is {described(settings)}; allowed: a table")
+        kind = build(str, settings.get("kind"), f"{place}.kind")
         if kind not in known:
-            raise UsageError(
+            raise NotAllowedError(
                 f"this run's algorithm {name!r} has a {part} of the user's own, {kind}; allow its import by naming it: "
                 "--algorithm MODULE:NAME (algorithm=… in Python)"
             )
-        parts[part] = _build(known[kind], settings)
-    return Algorithm(**parts, learner=_build(Learner, content.pop("learner")))
+        parts[part] = build(known[kind], {k: v for k, v in settings.items() if k != "kind"}, place)
+    return Algorithm(**parts, learner=build(Learner, content.get("learner"), "algorithm.learner"))
 
 
-def _build(kind: Any, content: Any) -> Any:
-    """Build a value of type `kind` from what JSON made of it, every field required and none unknown."""
-    if dataclasses.is_dataclass(kind):
-        if isinstance(content, kind):  # type: ignore[arg-type]
-            return content
-        hints = typing.get_type_hints(kind)
-        names = {f.name for f in dataclasses.fields(kind)}
-        if names != set(content):
-            raise ValueError(f"fields {', '.join(sorted(names ^ set(content)))}")
-        return kind(**{name: _build(hints[name], value) for name, value in content.items()})  # type: ignore[operator]
-    if typing.get_origin(kind) is tuple:
-        return tuple(_build(typing.get_args(kind)[0], item) for item in content)
-    if typing.get_origin(kind) is typing.Literal:
-        if content not in typing.get_args(kind):
-            raise ValueError(f"{content!r} is none of {typing.get_args(kind)}")
-        return content
-    if isinstance(kind, types.UnionType):
-        return None if content is None else _build(typing.get_args(kind)[0], content)
-    return kind(content) if kind in (int, float, str) else content
+MOST_PARAMETERS = 5 * 10**7
+"""Parameters of a network of a run that is read from disk."""
+MOST_LAYERS = 50
+"""Hidden layers of a network of a run that is read from disk."""
+MOST_NUMBERS = 10**10
+"""Numbers that an iteration of a run that is read from disk may hold."""
+
+
+def check_sizes(config: Config, problem: Problem) -> None:
+    """Raise `UsageError` for sizes in a file that would take all memory or time before anything else is noticed."""
+    demand_range(config.num_envs, "num_envs", 2, 10**6)
+    demand_range(config.steps_per_iteration, "steps_per_iteration", 2, 10**9)
+    demand_range(config.total_steps, "total_steps", 1, 10**15)
+    if config.horizon is not None:
+        demand_range(config.horizon, "horizon", 1, 10**8)
+    width = problem.observation_size + 2 * problem.action_size + 2 * len(problem.cost_names)
+    demand_range(config.steps_per_iteration * width, "numbers in an iteration", 1, MOST_NUMBERS)
+    demand_range(len(config.algorithm.learner.hidden), "the length of algorithm.learner.hidden", 0, MOST_LAYERS)
+    widths = (problem.observation_size + len(problem.cost_names), *config.algorithm.learner.hidden, problem.action_size)
+    for i, hidden in enumerate(config.algorithm.learner.hidden):
+        demand_range(hidden, f"algorithm.learner.hidden[{i}]", 1, 10**6)
+    parameters = sum(a * b for a, b in itertools.pairwise(widths))
+    if parameters > MOST_PARAMETERS:
+        raise UsageError(
+            f"algorithm.learner.hidden is {list(config.algorithm.learner.hidden)[:9]}: {parameters} parameters; "
+            f"allowed: at most {MOST_PARAMETERS}"
+        )
+    check_problem(problem)
+
+
+def balance_of(algorithm: Algorithm) -> str:
+    """Return the name of the aggregator that a rule balances with; empty if it has none."""
+    balance = getattr(getattr(algorithm.rule, "switch", algorithm.rule), "balance", None)
+    return "" if balance is None else str(balance.aggregator)
 
 
 def check_choices(settings: Any, prefix: str = "") -> None:
@@ -237,11 +266,16 @@ def _task_itself(config: Config, threads: int, environment: Environment | None, 
 
 
 def reopen_simulator(
-    config: Config, threads: int, environment: Environment | None, render_mode: str | None = None
+    config: Config,
+    problem: Problem,
+    threads: int,
+    environment: Environment | None,
+    render_mode: str | None = None,
 ) -> Simulator:
     """Make the simulator of a run read from disk. No module is imported because a file on disk names it.
 
-    So a task MODULE:ID has to be given again as `environment`, and so does an environment that was a callable.
+    So a task MODULE:ID has to be given again as `environment`, and so does an environment that was a callable. It has
+    to be of the `problem` that the run met.
     """
     if environment is None and config.task not in TASKS and ":" in config.task:
         raise UsageError(
@@ -253,7 +287,16 @@ def reopen_simulator(
         )
     if isinstance(environment, str) and environment != config.task:
         raise UsageError(f"this run is of {config.task}, not of {environment}")
-    return make_simulator(config, threads, environment, render_mode)
+    simulator = make_simulator(config, threads, environment, render_mode)
+    for name in ("observation_size", "action_size", "horizon", "cost_names", "action_middle", "action_unit"):
+        was, now = getattr(problem, name), getattr(simulator.problem, name)
+        if was != now:
+            simulator.close()
+            raise UsageError(
+                f"{config.task} has {name} {printable(str(now), 100)}, and this run was trained with "
+                f"{printable(str(was), 100)}: it is another environment by now, or config.json was changed"
+            )
+    return simulator
 
 
 def _named_environment(task: str, render_mode: str | None) -> EnvFactory:
@@ -262,4 +305,4 @@ def _named_environment(task: str, render_mode: str | None) -> EnvFactory:
         return gymnasium_factory(task, render_mode)
     except UsageError as error:
         near = unknown("task", task, TASKS)
-        raise near if "did you mean" in str(near) else error from None
+        raise near if ":" not in task and "did you mean" in str(near) else error from None

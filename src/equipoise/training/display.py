@@ -7,6 +7,7 @@ from types import TracebackType
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -34,11 +35,11 @@ def summary(row: Row) -> Table:
             name = column.removeprefix("cost/")
             inside = row[column] <= row[f"limit/{name}"]
             text = f"{with_error(row[column], row[f'cost_se/{name}'])}   limit {row[f'limit/{name}']:.4g}"
-            table.add_row(name, f"[{'green' if inside else 'red'}]{text}[/]")
+            table.add_row(escape(name), f"[{'green' if inside else 'red'}]{text}[/]")
     table.add_row("mode", f"{row['mode']} ({row['outcome']})")
     for column in row:
         if column.startswith("cos/"):
-            table.add_row(column.replace("cos/", "cos φ of ", 1), f"{row[column]:+.3f}")
+            table.add_row(escape(column.replace("cos/", "cos φ of ", 1)), f"{row[column]:+.3f}")
     table.add_row("speed", f"{row['steps_per_second']:,.0f} steps/s")
     if row["diverged"]:
         table.add_row("diverged", f"[red]{row['diverged']} episodes dropped[/]")
@@ -48,7 +49,7 @@ def summary(row: Row) -> Table:
 def ending(run: Run) -> Table:
     """Lay out how a run ended: its first iteration beside its last."""
     first, last = run.metrics[0], run.metrics[-1]
-    table = Table(title=f"{run.config.algorithm_name} on {run.problem.id}: {last['steps']:,} steps")
+    table = Table(title=f"{escape(run.config.algorithm_name)} on {escape(run.problem.id)}: {last['steps']:,} steps")
     table.add_column("per episode")
     table.add_column("first iteration", justify="right")
     table.add_column("last iteration", justify="right")
@@ -56,8 +57,8 @@ def ending(run: Run) -> Table:
     table.add_row("reward", *[with_error(row["reward"], row["reward_se"]) for row in (first, last)], "")
     for name in run.problem.cost_names:
         cells = [with_error(row[f"cost/{name}"], row[f"cost_se/{name}"]) for row in (first, last)]
-        inside = last[f"cost/{name}"] <= last[f"limit/{name}"]
-        table.add_row(name, cells[0], f"[{'green' if inside else 'red'}]{cells[1]}[/]", f"{last[f'limit/{name}']:.4g}")
+        colour = "green" if last[f"cost/{name}"] <= last[f"limit/{name}"] else "red"
+        table.add_row(escape(name), cells[0], f"[{colour}]{cells[1]}[/]", f"{last[f'limit/{name}']:.4g}")
     return table
 
 
@@ -67,7 +68,7 @@ class Display:
     def __init__(self, title: str, config: Config, steps: int = 0) -> None:
         self._console = Console(stderr=False)
         self._bar = Progress(
-            TextColumn(f"[bold]{title}"),
+            TextColumn(f"[bold]{escape(title)}"),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("steps, left"),
@@ -104,4 +105,5 @@ class Display:
                 f"iteration {row['iteration']:>4}  reward {row['reward']:.4g}  {costs}  {row['mode']}  "
                 f"{row['steps_per_second']:,.0f} steps/s",
                 highlight=False,
+                markup=False,
             )

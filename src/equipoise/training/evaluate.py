@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
-from equipoise.errors import UsageError
+from equipoise.errors import Notice, UsageError
 from equipoise.files import write_atomically
 from equipoise.statistics import Interval, mean_interval, mean_upper_bound, share_interval
 from equipoise.training.budget import renew_budget
 from equipoise.training.config import Environment, reopen_simulator
+from equipoise.training.jax_doors import uses_jax
 from equipoise.training.rollout import collect
 from equipoise.training.run import Run
 
@@ -68,13 +71,37 @@ def evaluate(
     """Evaluate the newest policy of `run` on fresh episodes, and write `evaluation.json` into its folder.
 
     `environment` has to be given again where the task is a callable or a MODULE:ID. Raises `UsageError` for
-    fewer than 2 episodes.
+    fewer than 2 episodes. Where the folder is read-only, a warning says that nothing was written.
     """
+    evaluation = assess(run, episodes, seed, environment, threads)
+    save(evaluation, run)
+    return evaluation
+
+
+def save(evaluation: Evaluation, run: Run) -> bool:
+    """Write `evaluation.json` into the folder of `run`; warn and return False where that is read-only."""
+    path = run.path / "evaluation.json"
+    try:
+        write_atomically(path, (json.dumps(dataclasses.asdict(evaluation), indent=2) + "\n").encode())
+    except OSError as error:
+        if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+            raise
+        warnings.warn(f"{path} is not written: {error.strerror}", Notice, stacklevel=3)
+        return False
+    return True
+
+
+@uses_jax
+def assess(run: Run, episodes: int, seed: int, environment: Environment | None, threads: int) -> Evaluation:
+    """Evaluate the newest policy of `run` on fresh episodes, and write nothing; see `evaluate`."""
     if episodes < 2:
         raise UsageError(f"episodes is {episodes}; allowed: 2 or more")
+    if seed < 0:
+        raise UsageError(f"seed is {seed}; allowed: 0 or more")
     num_envs = min(episodes, run.config.num_envs)
     rounds = -(-episodes // num_envs)
-    simulator = reopen_simulator(dataclasses.replace(run.config, num_envs=num_envs), threads, environment)
+    sized = dataclasses.replace(run.config, num_envs=num_envs)
+    simulator = reopen_simulator(sized, run.problem, threads, environment)
     renew_budget(simulator, run.config.algorithm, run.state.learner, run.limits)
     try:
         reports = []
@@ -89,10 +116,7 @@ def evaluate(
             reports.append(report(returns, costs, run.problem.cost_names, run.limits))
     finally:
         simulator.close()
-    evaluation = Evaluation(*reports)
-    content = json.dumps(dataclasses.asdict(evaluation), indent=2) + "\n"
-    write_atomically(run.path / "evaluation.json", content.encode())
-    return evaluation
+    return Evaluation(*reports)
 
 
 def report(

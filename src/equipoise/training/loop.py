@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import time
@@ -19,17 +20,20 @@ from equipoise.physics import Simulator
 from equipoise.policy import Actor
 from equipoise.problem import Problem
 from equipoise.training.budget import renew_budget
-from equipoise.training.checkpoint import RunState, load_checkpoint, save_checkpoint
+from equipoise.training.checkpoint import RunState, save_checkpoint
 from equipoise.training.config import Config, Environment, make_simulator, reopen_simulator
+from equipoise.training.folder import command, demand_new, reserved
+from equipoise.training.jax_doors import uses_jax
 from equipoise.training.metrics import MetricsLog, Row, measure
 from equipoise.training.rollout import collect
-from equipoise.training.run import Run, first_state, read_config
+from equipoise.training.run import Run, first_state, read_config, resumed_state
 from equipoise.training.update import update
 
 Watcher = Callable[[Row], None]
 """Called with every iteration's row of metrics."""
 
 
+@uses_jax
 def train(
     config: Config,
     run_dir: Path,
@@ -44,15 +48,16 @@ def train(
     (0: all cores); results do not depend on it. Raises `UsageError` for anything in `config` that is not allowed,
     before anything is written.
     """
-    if run_dir.exists():
-        raise UsageError(
-            f"{run_dir} exists; give another --run-dir, or go on with that run: equipoise resume {run_dir}"
-        )
-    envs = Environments(lambda sized: make_simulator(sized, threads, environment), config)
-    config.check(envs.problem)
-    return _learn(config, envs, run_dir, first_state(config, envs.problem), watch)
+    demand_new(run_dir)
+    run_dir = run_dir.absolute()  # whatever the working folder is by the end
+    with contextlib.closing(Environments(lambda sized: make_simulator(sized, threads, environment), config)) as envs:
+        config.check(envs.problem)
+        with reserved(run_dir, new=True):
+            _learn(config, envs, run_dir, first_state(config, envs.problem), watch)
+    return Run.load(run_dir, config.algorithm)
 
 
+@uses_jax
 def resume(
     run_dir: Path,
     *,
@@ -63,14 +68,22 @@ def resume(
 ) -> Run:
     """Continue the run in `run_dir` from its newest checkpoint, bit for bit as if it had never stopped.
 
+    Raises `UsageError` where rows of metrics.csv would be lost because the checkpoint they led to is gone.
+
     `environment` has to be given again where the task is a callable or a MODULE:ID, and `algorithm` where the run has
     one of the user's own.
     """
-    config, _ = read_config(run_dir, algorithm)
-    envs = Environments(lambda sized: reopen_simulator(sized, threads, environment), config)
-    config.check(envs.problem)
-    state = load_checkpoint(run_dir, first_state(config, envs.problem))
-    return _learn(config, envs, run_dir, state, watch, algorithm)
+    config, problem = read_config(run_dir, algorithm)
+    run_dir = run_dir.absolute()
+    with (
+        contextlib.closing(
+            Environments(lambda sized: reopen_simulator(sized, problem, threads, environment), config)
+        ) as envs,
+        reserved(run_dir, new=False),
+    ):
+        config.check(envs.problem)
+        _learn(config, envs, run_dir, resumed_state(run_dir, config, envs.problem), watch)
+    return Run.load(run_dir, algorithm or config.algorithm)
 
 
 class Environments:
@@ -99,14 +112,7 @@ class Environments:
             simulator.close()
 
 
-def _learn(
-    config: Config,
-    envs: Environments,
-    run_dir: Path,
-    state: RunState,
-    watch: Watcher | None,
-    own: Algorithm | None = None,
-) -> Run:
+def _learn(config: Config, envs: Environments, run_dir: Path, state: RunState, watch: Watcher | None) -> None:
     """Iterate until the configured number of steps; whatever happens, what is on the disk can be resumed."""
     log: MetricsLog | None = None
     try:
@@ -120,19 +126,17 @@ def _learn(
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        way_out = f"make room and go on: equipoise resume {run_dir}" if run_dir.exists() else "make room"
+        started = (run_dir / "config.json").exists()
+        way_out = f"make room and go on: {command('resume', run_dir)}" if started else "make room"
         raise UsageError(f"the disk is full, at iteration {state.iteration}; {way_out}") from None
     finally:
         if log is not None:
             log.close()
-        envs.close()
-    return Run.load(run_dir, own or config.algorithm)
 
 
 def _open(config: Config, problem: Problem, run_dir: Path, iteration: int) -> MetricsLog:
-    """Open the run's folder, and create it on its first iteration: a run that fails before leaves nothing."""
+    """Open the log, and write the configuration on the first iteration: a run that fails before leaves nothing."""
     if not (run_dir / "config.json").exists():
-        run_dir.mkdir(parents=True, exist_ok=True)
         write_atomically(run_dir / "config.json", config.to_json(problem).encode())
     return MetricsLog(run_dir, iteration)
 

@@ -17,11 +17,10 @@ from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from equipoise.algorithms.algorithm import Report
 from equipoise.algorithms.rule import MODES
 from equipoise.algorithms.steps.report import OUTCOMES
-from equipoise.files import write_atomically
+from equipoise.errors import UsageError
+from equipoise.files import append, write_atomically
 from equipoise.training.rollout import Rollout
-
-Row = dict[str, Any]
-"""A row of metrics by column name: numbers, and the mode's and the outcome's names."""
+from equipoise.training.rows import Row, read_metrics
 
 
 def per_cost(column: str, names: Sequence[str], values: Any) -> Row:
@@ -104,15 +103,10 @@ class MetricsLog:
         """Add a row. Raises `OSError` if it does not fit on the disk, and then adds nothing."""
         header = not self._columns
         self._columns = self._columns or list(row)
-        size = self._path.stat().st_size if self._path.exists() else 0
-        try:
-            with self._path.open("ab") as file:
-                file.write(self._encode([row], header))
-        except OSError:
-            if self._path.exists():
-                with self._path.open("rb+") as file:
-                    file.truncate(size)
-            raise
+        if set(row) != set(self._columns):
+            other = ", ".join(sorted(set(row) ^ set(self._columns)))
+            raise UsageError(f"{self._path} has other columns than this run writes ({other}); allowed: the same")
+        append(self._path, self._encode([row], header))  # before its checkpoint, which is never without its row
         numbers = {name: value for name, value in row.items() if isinstance(value, int | float)}
         values = [Summary.Value(tag=name, simple_value=value) for name, value in numbers.items()]
         self._events.add_event(Event(step=row["iteration"], wall_time=time.time(), summary=Summary(value=values)))
@@ -129,21 +123,3 @@ class MetricsLog:
             writer.writeheader()
         writer.writerows(rows)
         return text.getvalue().encode()
-
-
-def read_metrics(path: Path) -> list[Row]:
-    """Read the whole rows of a `metrics.csv`; none if it is not there. A torn last line is left out."""
-    if not path.exists():
-        return []
-    text = path.read_text(encoding="utf-8")
-    whole = text[: text.rfind("\n") + 1]
-    return [{name: _parse(value) for name, value in row.items()} for row in csv.DictReader(io.StringIO(whole))]
-
-
-def _parse(text: str) -> Any:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text

@@ -11,13 +11,15 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from equipoise.drawing import house_style
 from equipoise.errors import UsageError
 from equipoise.files import write_atomically
 from equipoise.palette import COST, MODE_BACKGROUNDS, REWARD
-from equipoise.training.run import Run
+from equipoise.training.record import Record
 
 
-def draw(run: Run) -> Path:
+@house_style()
+def draw(run: Record) -> Path:
     """Draw `plot.png` into the run's folder and return its path; `UsageError` if there is nothing to draw."""
     if not run.metrics:
         raise UsageError(f"{run.path} has no finished iteration to draw")
@@ -48,7 +50,7 @@ def draw(run: Run) -> Path:
 
     seen = [mode for mode in MODE_BACKGROUNDS if mode in {row["mode"] for row in run.metrics}]
     handles = [Patch(color=MODE_BACKGROUNDS[mode], label=f"{mode} mode") for mode in seen]
-    figure.suptitle(f"{run.config.algorithm_name.upper()} on {run.problem.id}, seed {run.config.seed}")
+    figure.suptitle(f"{run.algorithm_name.upper()} on {run.problem.id}, seed {run.seed}")
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
     if len(names) > 1:
         axes[-1].legend(frameon=False)
@@ -60,7 +62,7 @@ def draw(run: Run) -> Path:
     return path
 
 
-def _column(run: Run, name: str) -> np.ndarray:
+def _column(run: Record, name: str) -> np.ndarray:
     return np.array([row[name] for row in run.metrics], float)
 
 
@@ -70,7 +72,7 @@ def curve(axis: Axes, steps: np.ndarray, mean: np.ndarray, error: np.ndarray, co
     axis.plot(steps, mean, color=colour, linewidth=1.5)
 
 
-def mode_bands(axis: Axes, run: Run, steps: np.ndarray) -> None:
+def mode_bands(axis: Axes, run: Record, steps: np.ndarray) -> None:
     """Colour the background by mode, each iteration's band ending at its number of steps."""
     starts = np.concatenate([[0.0], steps[:-1]])
     for start, end, row in zip(starts, steps, run.metrics, strict=True):

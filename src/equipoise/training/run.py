@@ -4,60 +4,67 @@ from __future__ import annotations
 
 import functools
 import os
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import PRNGKeyArray
 
-from equipoise.algorithms.algorithm import Algorithm
-from equipoise.errors import UsageError
+from equipoise.algorithms.algorithm import Algorithm, LearnerState
+from equipoise.errors import Notice, UsageError
 from equipoise.policy import Actor
 from equipoise.problem import Problem
-from equipoise.training.checkpoint import RunState, load_checkpoint
+from equipoise.training.checkpoint import RunState, kept_iterations, load_checkpoint
 from equipoise.training.config import Config
-from equipoise.training.metrics import Row, read_metrics
+from equipoise.training.config_file import read_config_file
+from equipoise.training.jax_doors import uses_jax
+from equipoise.training.record import Record
+from equipoise.training.rows import read_metrics
 
 
 def read_config(path: Path, own: Algorithm | None = None) -> tuple[Config, Problem]:
     """Read the configuration and the problem of the run in `path`; `UsageError` if it is no run.
 
-    `own` is the user's own algorithm, if the run has one.
+    `own` is the user's own algorithm, if the run has one. Settings are checked as for a new run, except those of a rule
+    with an aggregator of the user's own, which may not be imported yet: an update's rule is checked when it resumes.
     """
-    file = path / "config.json"
-    if not file.is_file():
-        raise UsageError(f"{path} is no run of equipoise: it has no config.json")
-    return Config.from_json(file.read_text(encoding="utf-8"), file, own)
+    file = read_config_file(path)
+    config, problem = Config.from_file(file, own)
+    try:
+        config.check(problem, own_aggregator=True)
+    except UsageError as error:
+        raise file.refusal(error) from None
+    return config, problem
 
 
 @dataclass(frozen=True)
-class Run:
+class Run(Record):
     """A run's folder, opened."""
 
-    path: Path
-    """The folder."""
     config: Config
     """What it was asked to do."""
-    problem: Problem
-    """The problem it was trained on."""
-    metrics: list[Row]
-    """One row an iteration."""
     state: RunState
     """The newest checkpoint."""
 
     @classmethod
+    @uses_jax
     def load(cls, path: str | Path, own: Algorithm | None = None) -> Run:
-        """Open the run in `path`; `UsageError` if it is none, or what is there cannot be read.
+        """Open the run in `path`; `UsageError` if it is none, nothing was learned, or what is there cannot be read.
 
         `own` is the user's own algorithm, if the run has one: no module is imported because a file names it.
         """
         path = Path(path)
         config, problem = read_config(path, own)
-        state = load_checkpoint(path, first_state(config, problem))
-        return cls(path, config, problem, read_metrics(path / "metrics.csv"), state)
+        rows = read_metrics(path / "metrics.csv", problem.cost_names)
+        state = load_checkpoint(path, state_shapes(config, problem))
+        return cls(path.absolute(), problem, config.algorithm_name, config.seed, rows, config, state)
 
     @functools.cached_property
+    @uses_jax
     def policy(self) -> Actor:
         """The newest policy: `run.policy(observation)` is its mean action, `run.policy.sample` draws an action."""
         learner, lens, names = self.state.learner, self.config.algorithm.lens, self.problem.cost_names
@@ -80,16 +87,66 @@ class Run:
 
 def use_compilation_cache() -> None:
     """Keep compiled updates in the user's cache folder, unless JAX was told of another place."""
-    if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
-        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        jax.config.update("jax_compilation_cache_dir", str(home / "equipoise" / "xla"))
+    if jax.config.jax_compilation_cache_dir is None and (folder := _cache_folder()):  # type: ignore[attr-defined]
+        jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+@functools.cache
+def _cache_folder() -> Path | None:
+    """Return where compiled updates are kept; where there is no place for them, say so once and return None."""
+    try:
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:
+        warnings.warn(
+            "this user has no home folder: compiled updates are not kept, and compiled anew by every process; "
+            "set XDG_CACHE_HOME, or JAX_COMPILATION_CACHE_DIR, to a folder for them",
+            Notice,
+            stacklevel=2,
+        )
+        return None
+    return home / "equipoise" / "xla"
 
 
 def first_state(config: Config, problem: Problem) -> RunState:
     """Return what a run starts from: decided by its configuration alone."""
     use_compilation_cache()  # before the first thing that JAX compiles
-    constraints = len(problem.cost_names)
+    return _state_of(_init(config, problem)(jax.random.key(config.seed)), problem)
+
+
+def state_shapes(config: Config, problem: Problem) -> RunState:
+    """Return the shapes and types of the state of a run: for a template, since nothing is computed or allocated."""
+    return _state_of(jax.eval_shape(_init(config, problem), jax.random.key(0)), problem)
+
+
+def _init(config: Config, problem: Problem) -> Callable[[PRNGKeyArray], LearnerState]:
     limits = jnp.asarray(config.resolve_limits(problem))
-    learner = config.algorithm.init(problem, limits, jax.random.key(config.seed))
+    return lambda key: config.algorithm.init(problem, limits, key)
+
+
+def _state_of(learner: LearnerState, problem: Problem) -> RunState:
+    constraints = len(problem.cost_names)
     return RunState(learner, 0, 0, np.zeros(constraints), np.full(1 + constraints, np.nan))
+
+
+def resumed_state(run: Path, config: Config, problem: Problem) -> RunState:
+    """Return the state that the run in `run` goes on from: its newest checkpoint, or its start if it has no more.
+
+    Raises `UsageError` where going on would lose rows of metrics.csv that are not made again.
+    """
+    rows, kept = len(read_metrics(run / "metrics.csv", problem.cost_names)), kept_iterations(run)
+    newest = kept[-1] if kept else 0
+    if not kept and rows <= 1:  # one row: a run that was killed before its first checkpoint
+        return first_state(config, problem)
+    if not kept:
+        raise UsageError(
+            f"{run} has {rows} rows in metrics.csv but no checkpoint: what it learned is not there, and going on would "
+            "begin anew; put its checkpoints back, or train into another folder"
+        )
+    if rows < newest:
+        raise UsageError(
+            f"{run} has {rows} rows in metrics.csv but a checkpoint of iteration {newest}: rows are missing; put "
+            f"metrics.csv back, or remove the checkpoints after iteration {rows}"
+        )
+    use_compilation_cache()
+    return load_checkpoint(run, state_shapes(config, problem))

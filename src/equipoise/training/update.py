@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,9 +11,11 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from equipoise.algorithms import critics
 from equipoise.algorithms.algorithm import Algorithm, LearnerState, Report, join
+from equipoise.algorithms.critics import Critics
 from equipoise.algorithms.lenses.lens import Lens
 from equipoise.algorithms.prepare import prepare
 from equipoise.problem import Batch
+from equipoise.training.jax_doors import uses_jax
 
 compiled_prepare = jax.jit(prepare)
 compiled_improve = jax.jit(Algorithm.improve)
@@ -30,6 +33,12 @@ def reshaped(lens: Lens, batch: Batch, limits: Float[Array, " K"]) -> Batch:
     return batch if type(lens).reshape is Lens.reshape else compiled_reshape(lens, batch, limits)
 
 
+@uses_jax  # again, since JAX's precision is a thread's own
+def _fitted(*arguments: Any) -> Critics:
+    return jax.block_until_ready(compiled_fit(*arguments))
+
+
+@uses_jax
 def update(
     algorithm: Algorithm,
     state: LearnerState,
@@ -48,11 +57,13 @@ def update(
     flat = prepared.samples.flat()
     with ThreadPoolExecutor(1) as pool:
         fitting = pool.submit(
-            lambda: jax.block_until_ready(
-                compiled_fit(
-                    state.critics, flat.observation, prepared.targets, flat.valid, algorithm.learner.critic, key
-                )
-            )
+            _fitted,
+            state.critics,
+            flat.observation,
+            prepared.targets,
+            flat.valid,
+            algorithm.learner.critic,
+            key,
         )
         moved = jax.block_until_ready(
             compiled_improve(algorithm, state, prepared, batch.estimate, jnp.asarray(limits), fraction, key)

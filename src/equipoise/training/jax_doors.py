@@ -1,0 +1,51 @@
+"""What holds at every door behind which JAX works: single precision, and no process that was forked from JAX's own."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+import jax
+
+from equipoise.errors import UsageError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class _Process:
+    """What this process has done with JAX."""
+
+    used = False
+    forked_after_use = False
+
+    @classmethod
+    def note_fork(cls) -> None:
+        cls.forked_after_use = cls.used
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_Process.note_fork)
+
+
+def uses_jax(function: Callable[P, T]) -> Callable[P, T]:
+    """Let `function` compute in single precision, whatever JAX_ENABLE_X64 says: what is learned does not depend on it.
+
+    In a process that was forked from one that had used JAX, it raises `UsageError` instead: JAX's threads are not there
+    any more, and it would wait for them for ever.
+    """
+
+    @functools.wraps(function)
+    def inside(*arguments: P.args, **options: P.kwargs) -> T:
+        if _Process.forked_after_use:
+            raise UsageError(
+                "this process was forked from one in which JAX had worked, and would hang; start processes with "
+                'multiprocessing.get_context("spawn"), or before anything is trained or loaded'
+            )
+        _Process.used = True
+        with jax.enable_x64(False):
+            return function(*arguments, **options)
+
+    return inside
