@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""Files that are either whole or not there, and lines that are either added or not."""
 
 from __future__ import annotations
 
@@ -20,4 +20,16 @@ def write_atomically(path: Path, content: bytes) -> None:
         partial.replace(path)
     except BaseException:
         partial.unlink(missing_ok=True)
+        raise
+
+
+def append_or_nothing(path: Path, content: bytes) -> None:
+    """Add `content` to the end of `path`. Raises `OSError` if it does not fit on the disk, and then adds nothing."""
+    size = path.stat().st_size if path.exists() else 0
+    try:
+        with path.open("ab") as file:
+            file.write(content)
+    except OSError:
+        if path.exists():
+            os.truncate(path, size)
         raise

@@ -14,6 +14,7 @@ from equipoise.files import write_atomically
 from equipoise.statistics import Interval, mean_interval, mean_upper_bound, share_interval
 from equipoise.training.budget import renew_budget
 from equipoise.training.config import Environment, reopen_simulator
+from equipoise.training.episodes import encode, episode_rows
 from equipoise.training.rollout import collect
 from equipoise.training.run import Run
 
@@ -65,8 +66,9 @@ class Evaluation:
 def evaluate(
     run: Run, episodes: int = 100, seed: int = 0, environment: Environment | None = None, threads: int = 0
 ) -> Evaluation:
-    """Evaluate the newest policy of `run` on fresh episodes, and write `evaluation.json` into its folder.
+    """Evaluate the newest policy of `run` on fresh episodes.
 
+    Writes into its folder what it found, `evaluation.json`, and each episode's reward and costs, `evaluation.csv`.
     `environment` has to be given again where the task is a callable or a MODULE:ID. Raises `UsageError` for
     fewer than 2 episodes.
     """
@@ -77,8 +79,8 @@ def evaluate(
     simulator = reopen_simulator(dataclasses.replace(run.config, num_envs=num_envs), threads, environment)
     renew_budget(simulator, run.config.algorithm, run.state.learner, run.limits)
     try:
-        reports = []
-        for stochastic in (True, False):
+        reports, rows = [], []
+        for stochastic, policy in ((True, "stochastic"), (False, "deterministic")):
             # Seeds of training are (seed, iteration): an evaluation's longer key is never one of them.
             key = (run.config.seed, run.state.iteration, seed, int(stochastic))
             rollouts = [
@@ -87,9 +89,11 @@ def evaluate(
             returns = np.concatenate([r.returns for r in rollouts])[:episodes]
             costs = np.concatenate([r.costs for r in rollouts])[:episodes]
             reports.append(report(returns, costs, run.problem.cost_names, run.limits))
+            rows += [{"policy": policy, **row} for row in episode_rows(returns, costs, run.problem.cost_names)]
     finally:
         simulator.close()
     evaluation = Evaluation(*reports)
+    write_atomically(run.path / "evaluation.csv", encode(rows, header=True))
     content = json.dumps(dataclasses.asdict(evaluation), indent=2) + "\n"
     write_atomically(run.path / "evaluation.json", content.encode())
     return evaluation

@@ -21,8 +21,9 @@ from equipoise.problem import Problem
 from equipoise.training.budget import renew_budget
 from equipoise.training.checkpoint import RunState, load_checkpoint, save_checkpoint
 from equipoise.training.config import Config, Environment, make_simulator, reopen_simulator
+from equipoise.training.episodes import EpisodeLog
 from equipoise.training.metrics import MetricsLog, Row, measure
-from equipoise.training.rollout import collect
+from equipoise.training.rollout import Rollout, collect
 from equipoise.training.run import Run, first_state, read_config
 from equipoise.training.update import update
 
@@ -111,8 +112,11 @@ def _learn(
     log: MetricsLog | None = None
     try:
         while state.steps < config.planned_steps:
-            state, row = iterate(config, envs.for_next(state), state)
-            log = log or _open(config, envs.problem, run_dir, state.iteration - 1)
+            state, row, rollout = iterate(config, envs.for_next(state), state)
+            if log is None:
+                log = _open(config, envs.problem, run_dir, state.iteration - 1)
+                episodes = EpisodeLog(run_dir, state.iteration - 1, envs.problem.cost_names)
+            episodes.append(state.iteration, rollout)
             log.append(row)
             save_checkpoint(run_dir, state, config.iterations)
             if watch is not None:
@@ -137,8 +141,8 @@ def _open(config: Config, problem: Problem, run_dir: Path, iteration: int) -> Me
     return MetricsLog(run_dir, iteration)
 
 
-def iterate(config: Config, simulator: Simulator, state: RunState) -> tuple[RunState, Row]:
-    """Do one iteration: roll the policy out, update it, and describe what happened."""
+def iterate(config: Config, simulator: Simulator, state: RunState) -> tuple[RunState, Row, Rollout]:
+    """Do one iteration: roll the policy out, update it, and describe what happened; return also the rollout."""
     started = time.perf_counter()
     limits = config.resolve_limits(simulator.problem)
     learner, done = state.learner, state.iteration
@@ -168,4 +172,5 @@ def iterate(config: Config, simulator: Simulator, state: RunState) -> tuple[RunS
         "time/policy": rollout.policy_seconds,
         "time/update": finished - before_update,
     }
-    return RunState(learner, done + 1, state.steps + taken, violation, np.array([seen.reward, *seen.cost])), row
+    estimate = np.array([seen.reward, *seen.cost])
+    return RunState(learner, done + 1, state.steps + taken, violation, estimate), row, rollout
