@@ -21,6 +21,7 @@ equipoise: safe reinforcement learning by gradient manipulation
   equipoise conflict RUN      how reward and cost conflict: picture, table, noise of cos φ
   equipoise render RUN        film the policy, with reward and cost in the picture
   equipoise watch RUN         watch the policy live in MuJoCo's viewer
+  equipoise campaign FILE     grids of runs side by side, and their tables
   equipoise tasks [ID]        list the tasks, or say everything about one
   equipoise algorithms        list the algorithms
   equipoise theory            the convergence result, on problems that are solved exactly
@@ -36,11 +37,19 @@ COMMANDS = {
     "conflict": "studies",
     "render": "films",
     "watch": "films",
+    "campaign": "campaigns",
     "tasks": "lists",
     "algorithms": "lists",
     "theory": "studies",
 }
 """For each command the module of this package that has a function of its name, imported when it is asked for."""
+
+
+GOING_ON = {
+    **dict.fromkeys(("train", "resume"), "; `equipoise resume RUN` goes on from the last iteration"),
+    "campaign": "; the same command goes on from the last iterations",
+}
+"""What is said of a command that was interrupted."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"equipoise {VERSION}")
         elif command not in COMMANDS:
             raise unknown("command", command, COMMANDS)
-        elif command == "train":
+        elif command in ("train", "campaign"):
             _function(command)(rest)
         else:
             tyro.cli(_function(command), args=rest, prog=f"equipoise {command}")
@@ -65,13 +74,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"equipoise: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        hint = "; `equipoise resume RUN` goes on from the last iteration" if command in ("train", "resume") else ""
-        print(f"\nequipoise: stopped{hint}", file=sys.stderr)
+        print(f"\nequipoise: stopped{GOING_ON.get(command, '')}", file=sys.stderr)
         return 130
     return 0
 
 
 def _function(command: str) -> Callable[..., None]:
-    """Import the function that does what `command` asks for; only that of `train` reads its options itself."""
+    """Import the function that does what `command` asks for; `train` and `campaign` read their options themselves."""
     function: Callable[..., None] = getattr(importlib.import_module(f"equipoise.cli.{COMMANDS[command]}"), command)
     return function
