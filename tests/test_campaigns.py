@@ -99,12 +99,16 @@ def test_limits_scale_may_stand_among_the_settings(tmp_path):
         ("seeds = 1", "seeds = [-1]", "a seed is -1; allowed: 0 or more"),
         ('"crpo"', '"crp"', "unknown algorithm 'crp'; did you mean 'crpo'?"),
         ('"SafetyReacher-v4"', '"SafetyReachr-v4"', "unknown task 'SafetyReachr-v4'; did you mean 'SafetyReacher-v4'?"),
-        ("num-envs", "num-env", "crpo: unknown setting of crpo 'num_env'; did you mean 'num_envs'?"),
+        ("num-envs", "num-env", "unknown setting of crpo 'num_env'; did you mean 'num_envs'?"),
         ("num-envs = 2", 'num-envs = "2"', "num_envs is '2'; allowed: a whole number"),
         ("num-envs = 2", "limits = 3", "limits is 3; allowed: a list, as in [3]"),
         ("num-envs = 2", "seed = 3", "seed is no setting of a campaign; give seeds"),
         ("num-envs = 2", "threads = 3", "unknown setting of crpo 'threads'"),
-        ("num-envs = 2", "discount = 2.0", "crpo on SafetyReacher-v4: discount is 2.0; allowed: from 0 to 1"),
+        (
+            "num-envs = 2",
+            "num-envs = 2\ndiscount = 2.0",
+            "crpo on SafetyReacher-v4: discount is 2.0; allowed: from 0 to 1",
+        ),
         ("num-envs = 2", 'preset = "omnisave"', "crpo has no preset 'omnisave'"),
         ("slack.low = -0.5", 'slack.schedule = "line"', "unknown slack.schedule 'line'; did you mean 'linear'?"),
         ('base = "pcrpo"', 'base = "pcrp"', "unknown algorithm 'pcrp'; did you mean 'pcrpo'?"),
@@ -353,7 +357,7 @@ def wait_until(condition, seconds=60):
 
 
 def test_killed_twice_a_campaign_ends_with_the_same_bits(finished, tmp_path):
-    """kill -9 of the campaign, whose runs then end by themselves; and kill -9 of a run."""
+    """kill -9 of the campaign, whose runs then end by themselves; and kill -9 of a run. On other cores than before."""
     write(tmp_path)
     command = [sys.executable, "-m", "equipoise", "campaign", "small.toml", "--workers", "1"]
     folder = tmp_path / "campaigns" / "small"
@@ -395,9 +399,13 @@ def test_the_page_does_what_it_says(tmp_path, monkeypatch, capsys):
     for key, value in smaller.items():
         file, n = re.subn(rf"^{key} = \S+( \S+\])?", f"{key} = {value}", file, flags=re.MULTILINE)
         assert n == 1
-    file = file.replace('["crpo", "pcrpo", "pcrpo-wide"]', '["pcrpo-wide"]').replace(
-        "num_envs", "steps_per_iteration = 2000\nnum_envs"
-    )
+    for old, new in {
+        '["crpo", "pcrpo", "pcrpo-wide"]': '["pcrpo-wide"]',
+        "SafetyHopperVelocity-v1": "SafetyReacher-v4",
+        "critic.epochs = 10": "steps_per_iteration = 2000",  # as in `SMALL`, so that nothing new is compiled
+    }.items():
+        assert old in file
+        file = file.replace(old, new)
     assert tomllib.loads(file)["seeds"] == 1
     Path("velocity-look.toml").write_text(file)
     commands = re.findall(r"^equipoise (campaign .*)$", text, re.MULTILINE)

@@ -20,6 +20,10 @@ TRIES = 3
 LOOK_EVERY = 0.2
 """Seconds between looks at the processes."""
 
+SAME_EVERYWHERE = {"NPROC": "1"}
+"""How many threads XLA takes for a product decides how it adds up, and so its last bits; by itself it takes one for
+each core that it may use. With one in every run, results do not depend on how many runs are side by side, or where."""
+
 Event = Callable[[Job, bool], None]
 """Called when a run has ended, with whether it is finished."""
 
@@ -115,7 +119,12 @@ def _start(folder: CampaignFolder, slot: Slot) -> None:
             _stay_on(set(slot.cores))  # of this thread, and of the process that it starts
             # A session of its own, so that Ctrl-C reaches the campaign alone, which then ends its runs.
             slot.process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+                command,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **SAME_EVERYWHERE},
+                start_new_session=True,
             )
         finally:
             _stay_on(before)

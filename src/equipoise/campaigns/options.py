@@ -94,6 +94,8 @@ def _typed(name: str, value: Any, kind: Any) -> Any:
         if not isinstance(value, list | tuple):
             raise UsageError(f"{name} is {value!r}; allowed: a list, as in [{value!r}]")
         return tuple(_typed(name, item, typing.get_args(kind)[0]) for item in value)
+    if typing.get_origin(kind) is typing.Literal and value not in typing.get_args(kind):
+        raise unknown(name, str(value), typing.get_args(kind))
     if kind is float and type(value) is int:
         return float(value)
     if kind in WORDS and type(value) is not kind:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from equipoise.campaigns import worker
 from equipoise.campaigns.file import read_campaign
 from equipoise.campaigns.folder import CampaignFolder
 from equipoise.campaigns.machine import cores_of_this_machine, run_side_by_side
@@ -83,16 +82,21 @@ def run_campaign(
     return all(standing.status == "finished" for standing in standings.values())
 
 
-def run_one(file: Path, index: int, out: Path | None = None, threads: int = 0) -> None:
-    """Bring one run of a campaign's file to its end, `index` counting from 0; other processes may do others meanwhile.
+def run_one(file: Path, index: int, out: Path | None = None, console: Console | None = None) -> bool:
+    """Bring one run of a campaign's file to its end, `index` counting from 0; return whether it is finished.
 
-    `threads` is the number of physics threads (0: all cores). Raises `UsageError` as `run_campaign` does.
+    Other processes may do others meanwhile. Raises `UsageError` as `run_campaign` does.
     """
+    console = console or _console()
     campaign = read_campaign(file)
     if not 0 <= index < len(campaign.jobs):
         raise UsageError(f"index is {index}; allowed: from 0 to {len(campaign.jobs) - 1}, the runs of {file}")
     folder = CampaignFolder.join(out or default_folder(campaign.name), campaign.name, campaign.jobs, campaign.text)
-    worker.do(folder, campaign.jobs[index], threads)
+    job = campaign.jobs[index]
+    if folder.standing(job).status != "finished":
+        with Progress(folder, console) as progress:
+            run_side_by_side(folder, [job], 1, None, progress.ended, progress.look)
+    return folder.standing(job).status == "finished"
 
 
 def show_status(path: Path, console: Console | None = None) -> None:

@@ -66,15 +66,17 @@ def status(folder: Annotated[Path, tyro.conf.Positional]) -> None:
     show_status(folder)
 
 
-def run(file: Annotated[Path, tyro.conf.Positional], index: int, out: Path | None = None, threads: int = 0) -> None:
-    """Bring one run of a campaign's file to its end; it needs no other process, and others may do other runs meanwhile.
+def run(file: Annotated[Path, tyro.conf.Positional], index: int, out: Path | None = None) -> None:
+    """Bring one run of a campaign's file to its end, on all cores; exit code 1 if it fails.
+
+    Other processes may do other runs of the same campaign meanwhile.
 
     Args:
         file: The campaign's file.
         index: Which run, counting from 0.
         out: Folder of the campaign; by default campaigns/NAME.
-        threads: Physics threads, 0 for all cores. Results do not depend on it.
     """
     from equipoise.campaigns.run import run_one
 
-    run_one(file, index, out, threads)
+    if not run_one(file, index, out):
+        raise SystemExit(1)
