@@ -42,8 +42,8 @@ num-envs = 2
 steps_per_iteration = 2000
 
 [algorithm.wide]
-base = "pcrpo"
-slack.low = -0.5
+base = "crpo"
+critic.learning-rate = 0.01
 """
 
 
@@ -72,9 +72,9 @@ def test_settings_arrive_in_the_configuration(tmp_path):
     crpo, wide = read_campaign(write(tmp_path)).jobs
     config = config_of(wide)
     assert (config.num_envs, config.steps_per_iteration, config.total_steps) == (2, 2000, 6000)
-    assert config.algorithm.rule.slack.low == -0.5
-    assert config_of(crpo).algorithm_name == "crpo"
-    assert config.algorithm_name == "pcrpo"
+    assert config.algorithm.learner.critic.learning_rate == 0.01
+    assert config.algorithm_name == config_of(crpo).algorithm_name == "crpo"
+    assert config_of(crpo).algorithm.learner.critic.learning_rate != 0.01
 
 
 def test_a_list_of_values_is_a_dimension_and_a_list_of_numbers_is_one_value(tmp_path):
@@ -97,7 +97,7 @@ def test_limits_scale_may_stand_among_the_settings(tmp_path):
         ("seeds = 1", "seeds = 0", "seeds is 0; allowed: how many"),
         ("seeds = 1", "seeds = [1, 1]", "seeds has 1 twice; name it once"),
         ("seeds = 1", "seeds = [-1]", "a seed is -1; allowed: 0 or more"),
-        ('"crpo"', '"crp"', "unknown algorithm 'crp'; did you mean 'crpo'?"),
+        ('"crpo", ', '"crp", ', "unknown algorithm 'crp'; did you mean 'crpo'?"),
         ('"SafetyReacher-v4"', '"SafetyReachr-v4"', "unknown task 'SafetyReachr-v4'; did you mean 'SafetyReacher-v4'?"),
         ("num-envs", "num-env", "unknown setting of crpo 'num_env'; did you mean 'num_envs'?"),
         ("num-envs = 2", 'num-envs = "2"', "num_envs is '2'; allowed: a whole number"),
@@ -110,9 +110,13 @@ def test_limits_scale_may_stand_among_the_settings(tmp_path):
             "crpo on SafetyReacher-v4: discount is 2.0; allowed: from 0 to 1",
         ),
         ("num-envs = 2", 'preset = "omnisave"', "crpo has no preset 'omnisave'"),
-        ("slack.low = -0.5", 'slack.schedule = "line"', "unknown slack.schedule 'line'; did you mean 'linear'?"),
-        ('base = "pcrpo"', 'base = "pcrp"', "unknown algorithm 'pcrp'; did you mean 'pcrpo'?"),
-        ('base = "pcrpo"', "", "[algorithm.wide] has no base"),
+        (
+            '"crpo"\ncritic.learning-rate = 0.01',
+            '"pcrpo"\nslack.schedule = "line"',
+            "unknown slack.schedule 'line'; did you mean 'linear'?",
+        ),
+        ('base = "crpo"', 'base = "pcrp"', "unknown algorithm 'pcrp'; did you mean 'pcrpo'?"),
+        ('base = "crpo"', "", "[algorithm.wide] has no base"),
         ('"crpo", "wide"', '"crpo"', "[algorithm.wide] is not trained: algorithms does not name it"),
         ("[algorithm.wide]", "[algorithm.crpo]", "has the name of one of the library's"),
         ("total_steps = 6000", "total_steps = 6e3", "total_steps is 6000.0; allowed: a whole number"),
