@@ -361,7 +361,7 @@ def wait_until(condition, seconds=60):
 
 
 def test_killed_twice_a_campaign_ends_with_the_same_bits(finished, tmp_path):
-    """kill -9 of the campaign, whose runs then end by themselves; and kill -9 of a run. On other cores than before."""
+    """kill -9 of the campaign, with which its runs end; and kill -9 of a run. On other cores than before."""
     write(tmp_path)
     command = [sys.executable, "-m", "equipoise", "campaign", "small.toml", "--workers", "1"]
     folder = tmp_path / "campaigns" / "small"
@@ -372,7 +372,8 @@ def test_killed_twice_a_campaign_ends_with_the_same_bits(finished, tmp_path):
     campaign.kill()
     campaign.wait()
     opened = CampaignFolder.load(folder)
-    wait_until(lambda: opened.standing(opened.jobs[0]).status != "running", 5)
+    wait_until(lambda: opened.standing(opened.jobs[0]).status != "running", 10)
+    assert opened.standing(opened.jobs[0]).status == "stopped"
 
     campaign = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL)
     second = folder / "runs" / "SafetyReacher-v4-wide-seed0"
