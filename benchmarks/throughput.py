@@ -133,7 +133,7 @@ def measure(task: str, rounds: int) -> list[dict[str, object]]:
     physics = NativePhysics(TASKS[task], config.num_envs)
     state = first_state(config, physics.problem)
     steps = config.steps_per_iteration // config.num_envs
-    state, _ = iterate(config, physics, state)  # compiles
+    state, *_ = iterate(config, physics, state)  # compiles
     stages: dict[str, list[float]] = {}
     for _ in range(rounds):
         learner = state.learner
@@ -148,7 +148,7 @@ def measure(task: str, rounds: int) -> list[dict[str, object]]:
         stages.setdefault("rollout", []).append(
             speed(config.steps_per_iteration, lambda a=actor, k=key: collect(physics, a, steps, k))
         )
-        state, row = iterate(config, physics, state)
+        state, row, _ = iterate(config, physics, state)
         stages.setdefault("training", []).append(row["steps_per_second"])
         stages.setdefault("raw, best size", []).append(best_size(physics, *replayed))
     return [

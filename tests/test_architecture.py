@@ -36,12 +36,14 @@ MAY_IMPORT = {
     "algorithms": GROUND | {"problem", "numerics", "gradients", "policy"},
     "training": GROUND
     | {"problem", "numerics", "gradients", "policy", "tasks", "physics", "environments", "algorithms"},
+    "campaigns": GROUND | {"problem", "gradients", "algorithms", "training"},
     "testing": {"problem", "policy", "physics", "algorithms", "training"},
     "films": GROUND | {"problem", "policy", "physics", "rendering", "environments", "training"},
     "conflict": GROUND | {"problem", "numerics", "gradients", "policy", "physics", "algorithms", "training"},
     "theory": GROUND | {"problem", "numerics", "gradients", "algorithms"},
     "api": {"errors", "algorithms", "training"},
-    "cli": GROUND | {"gradients", "tasks", "catalogue", "algorithms", "training", "films", "conflict", "theory", "api"},
+    "cli": GROUND
+    | {"gradients", "tasks", "catalogue", "algorithms", "training", "campaigns", "films", "conflict", "theory", "api"},
     "__init__": {"errors", "environments", "tasks", "algorithms", "training", "films", "conflict", "api"},
     "__main__": {"cli"},
 }

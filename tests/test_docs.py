@@ -17,6 +17,7 @@ import equipoise
 from equipoise import catalogue
 from equipoise.algorithms import ALGORITHMS, MODES, Proximal
 from equipoise.algorithms.steps.report import OUTCOMES
+from equipoise.campaigns import run as campaigns
 from equipoise.cli import main
 from equipoise.gradients import AGGREGATORS
 from equipoise.gradients.metric import Metric
@@ -182,6 +183,8 @@ def test_commands_are_understood(arguments, monkeypatch, capsys, own_aggregators
     for module in ("run", "record"):  # where a run's folder is opened
         monkeypatch.setattr(f"equipoise.training.{module}.read_config_file", understood_run)
     monkeypatch.setattr(experiment, "theory", understood_run)
+    for name in ("run_campaign", "run_one", "show_status"):
+        monkeypatch.setattr(campaigns, name, understood_run)
     monkeypatch.setattr(catalogue, "draw_still", lambda task, path: None)
     try:
         assert main(arguments) == 0, capsys.readouterr().err

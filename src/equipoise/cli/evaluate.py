@@ -35,7 +35,7 @@ def evaluate(
     from equipoise.training.evaluate import assess, save
 
     opened = open_run(run, algorithm)
-    result = assess(opened, episodes, seed, environment, threads)
+    result, single = assess(opened, episodes, seed, environment, threads)
     table = Table(title=f"{escape(opened.problem.id)}, {episodes} episodes each, 95 % intervals")
     table.add_column("")
     table.add_column("stochastic policy", justify="right")
@@ -50,8 +50,8 @@ def evaluate(
         table.add_row("certificate", *[_verdict(cost.certified) for cost in costs])
         table.add_row("episodes inside", *[_interval(cost.inside, percent=True) for cost in costs])
     Console().print(table)
-    if save(result, opened):
-        print(f"written: {run / 'evaluation.json'}")
+    if save(result, single, opened):
+        print(f"written: {run / 'evaluation.json'}, and each episode: {run / 'evaluation.csv'}")
 
 
 def _interval(interval: Interval, percent: bool = False) -> str:

@@ -27,6 +27,7 @@ equipoise: safe reinforcement learning by gradient manipulation
   equipoise conflict RUN      how reward and cost conflict: picture, table, noise of cos φ
   equipoise render RUN        film the policy, with reward and cost in the picture
   equipoise watch RUN         watch the policy live in MuJoCo's viewer
+  equipoise campaign FILE     grids of runs side by side, and their tables
   equipoise tasks [ID]        list the tasks, or say everything about one
   equipoise algorithms        list the algorithms
   equipoise theory            the convergence result, on problems that are solved exactly
@@ -42,6 +43,7 @@ COMMANDS = {
     "conflict": "studies",
     "render": "films",
     "watch": "films",
+    "campaign": "campaigns",
     "tasks": "lists",
     "algorithms": "lists",
     "theory": "studies",
@@ -98,13 +100,13 @@ def _run(command: str, rest: list[str]) -> None:
         print(f"equipoise {VERSION}")
     elif command not in COMMANDS:
         raise unknown("command", command, COMMANDS)
-    elif command == "train":
+    elif command in ("train", "campaign"):
         _function(command)(rest)
     else:
         tyro.cli(_function(command), args=rest, prog=f"equipoise {command}", registry=NUMBERS)
 
 
 def _function(command: str) -> Callable[..., None]:
-    """Import the function that does what `command` asks for; only that of `train` reads its options itself."""
+    """Import the function that does what `command` asks for; `train` and `campaign` read their options themselves."""
     function: Callable[..., None] = getattr(importlib.import_module(f"equipoise.cli.{COMMANDS[command]}"), command)
     return function

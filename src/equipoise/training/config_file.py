@@ -16,7 +16,7 @@ from equipoise.files import read_file
 from equipoise.problem import Problem, check_cost_names
 from equipoise.training.restore import build, demand_range
 
-FORMAT = 3
+FORMAT = 4
 """Version of `config.json` and of checkpoints; raised when a change makes older ones unreadable."""
 
 VERSION = metadata.version("equipoise")

@@ -6,6 +6,7 @@ import dataclasses
 import errno
 import json
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +17,10 @@ from equipoise.files import write_atomically
 from equipoise.statistics import Interval, mean_interval, mean_upper_bound, share_interval
 from equipoise.training.budget import renew_budget
 from equipoise.training.config import Environment, reopen_simulator
+from equipoise.training.episodes import encode, episode_rows
 from equipoise.training.jax_doors import uses_jax
 from equipoise.training.rollout import collect
+from equipoise.training.rows import Row
 from equipoise.training.run import Run
 
 
@@ -68,20 +71,26 @@ class Evaluation:
 def evaluate(
     run: Run, episodes: int = 100, seed: int = 0, environment: Environment | None = None, threads: int = 0
 ) -> Evaluation:
-    """Evaluate the newest policy of `run` on fresh episodes, and write `evaluation.json` into its folder.
+    """Evaluate the newest policy of `run` on fresh episodes.
 
+    Writes into its folder what it found, `evaluation.json`, and each episode's reward and costs, `evaluation.csv`.
     `environment` has to be given again where the task is a callable or a MODULE:ID. Raises `UsageError` for
     fewer than 2 episodes. Where the folder is read-only, a warning says that nothing was written.
     """
-    evaluation = assess(run, episodes, seed, environment, threads)
-    save(evaluation, run)
+    evaluation, single = assess(run, episodes, seed, environment, threads)
+    save(evaluation, single, run)
     return evaluation
 
 
-def save(evaluation: Evaluation, run: Run) -> bool:
-    """Write `evaluation.json` into the folder of `run`; warn and return False where that is read-only."""
+def save(evaluation: Evaluation, episodes: Sequence[Row], run: Run) -> bool:
+    """Write `evaluation.csv` and `evaluation.json` into the folder of `run`; warn and return False if it is read-only.
+
+    The second is there only when the first one is that of the same evaluation.
+    """
     path = run.path / "evaluation.json"
     try:
+        path.unlink(missing_ok=True)
+        write_atomically(run.path / "evaluation.csv", encode(episodes, header=True))
         write_atomically(path, (json.dumps(dataclasses.asdict(evaluation), indent=2) + "\n").encode())
     except OSError as error:
         if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
@@ -92,8 +101,13 @@ def save(evaluation: Evaluation, run: Run) -> bool:
 
 
 @uses_jax
-def assess(run: Run, episodes: int, seed: int, environment: Environment | None, threads: int) -> Evaluation:
-    """Evaluate the newest policy of `run` on fresh episodes, and write nothing; see `evaluate`."""
+def assess(
+    run: Run, episodes: int, seed: int, environment: Environment | None, threads: int
+) -> tuple[Evaluation, list[Row]]:
+    """Evaluate the newest policy of `run` on fresh episodes, and write nothing; return also a row for each episode.
+
+    See `evaluate`.
+    """
     if episodes < 2:
         raise UsageError(f"episodes is {episodes}; allowed: 2 or more")
     if seed < 0:
@@ -104,8 +118,8 @@ def assess(run: Run, episodes: int, seed: int, environment: Environment | None, 
     simulator = reopen_simulator(sized, run.problem, threads, environment)
     renew_budget(simulator, run.config.algorithm, run.state.learner, run.limits)
     try:
-        reports = []
-        for stochastic in (True, False):
+        reports, rows = [], []
+        for stochastic, policy in ((True, "stochastic"), (False, "deterministic")):
             # Seeds of training are (seed, iteration): an evaluation's longer key is never one of them.
             key = (run.config.seed, run.state.iteration, seed, int(stochastic))
             rollouts = [
@@ -114,9 +128,10 @@ def assess(run: Run, episodes: int, seed: int, environment: Environment | None, 
             returns = np.concatenate([r.returns for r in rollouts])[:episodes]
             costs = np.concatenate([r.costs for r in rollouts])[:episodes]
             reports.append(report(returns, costs, run.problem.cost_names, run.limits))
+            rows += [{"policy": policy, **row} for row in episode_rows(returns, costs, run.problem.cost_names)]
     finally:
         simulator.close()
-    return Evaluation(*reports)
+    return Evaluation(*reports), rows
 
 
 def report(

@@ -17,7 +17,9 @@ from equipoise.files import clear_partial_files, open_file, own_folder
 LOCK = ".lock"
 """The file that a training holds a lock on while it runs. The system releases it when the process ends, however."""
 
-OWN_FILES = r"config\.json|metrics\.csv|plot\.png|evaluation\.json|film\.mp4|conflict\.(?:csv|png)"
+OWN_FILES = (
+    r"(?:metrics|episodes|evaluation|conflict)\.csv|(?:config|evaluation)\.json|(?:plot|conflict)\.png|film\.mp4"
+)
 """What is written to a run's folder, beside checkpoints and TensorBoard's events, as a regular expression."""
 
 CHECKPOINTS = r"[0-9]{6,9}\.npz"

@@ -8,6 +8,7 @@ import errno
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,10 +23,11 @@ from equipoise.problem import Problem
 from equipoise.training.budget import renew_budget
 from equipoise.training.checkpoint import RunState, save_checkpoint
 from equipoise.training.config import Config, Environment, make_simulator, reopen_simulator
+from equipoise.training.episodes import EpisodeLog
 from equipoise.training.folder import command, demand_new, reserved
 from equipoise.training.jax_doors import uses_jax
 from equipoise.training.metrics import MetricsLog, Row, measure
-from equipoise.training.rollout import collect
+from equipoise.training.rollout import Rollout, collect
 from equipoise.training.run import Run, first_state, read_config, resumed_state
 from equipoise.training.update import update
 
@@ -114,12 +116,13 @@ class Environments:
 
 def _learn(config: Config, envs: Environments, run_dir: Path, state: RunState, watch: Watcher | None) -> None:
     """Iterate until the configured number of steps; whatever happens, what is on the disk can be resumed."""
-    log: MetricsLog | None = None
+    logs: Logs | None = None
     try:
         while state.steps < config.planned_steps:
-            state, row = iterate(config, envs.for_next(state), state)
-            log = log or _open(config, envs.problem, run_dir, state.iteration - 1)
-            log.append(row)
+            state, row, rollout = iterate(config, envs.for_next(state), state)
+            logs = logs or _open(config, envs.problem, run_dir, state.iteration - 1)
+            logs.episodes.append(state.iteration, rollout)
+            logs.metrics.append(row)
             save_checkpoint(run_dir, state, config.iterations)
             if watch is not None:
                 watch(row)
@@ -130,19 +133,28 @@ def _learn(config: Config, envs: Environments, run_dir: Path, state: RunState, w
         way_out = f"make room and go on: {command('resume', run_dir)}" if started else "make room"
         raise UsageError(f"the disk is full, at iteration {state.iteration}; {way_out}") from None
     finally:
-        if log is not None:
-            log.close()
+        if logs is not None:
+            logs.metrics.close()
 
 
-def _open(config: Config, problem: Problem, run_dir: Path, iteration: int) -> MetricsLog:
-    """Open the log, and write the configuration on the first iteration: a run that fails before leaves nothing."""
+class Logs(NamedTuple):
+    """What is written of every iteration, beside its checkpoint."""
+
+    metrics: MetricsLog
+    """A row for each iteration."""
+    episodes: EpisodeLog
+    """A row for each episode."""
+
+
+def _open(config: Config, problem: Problem, run_dir: Path, iteration: int) -> Logs:
+    """Open the logs, and write the configuration on the first iteration: a run that fails before leaves nothing."""
     if not (run_dir / "config.json").exists():
         write_atomically(run_dir / "config.json", config.to_json(problem).encode())
-    return MetricsLog(run_dir, iteration)
+    return Logs(MetricsLog(run_dir, iteration), EpisodeLog(run_dir, iteration, problem.cost_names))
 
 
-def iterate(config: Config, simulator: Simulator, state: RunState) -> tuple[RunState, Row]:
-    """Do one iteration: roll the policy out, update it, and describe what happened."""
+def iterate(config: Config, simulator: Simulator, state: RunState) -> tuple[RunState, Row, Rollout]:
+    """Do one iteration: roll the policy out, update it, and describe what happened; return also the rollout."""
     started = time.perf_counter()
     limits = config.resolve_limits(simulator.problem)
     learner, done = state.learner, state.iteration
@@ -172,4 +184,5 @@ def iterate(config: Config, simulator: Simulator, state: RunState) -> tuple[RunS
         "time/policy": rollout.policy_seconds,
         "time/update": finished - before_update,
     }
-    return RunState(learner, done + 1, state.steps + taken, violation, np.array([seen.reward, *seen.cost])), row
+    estimate = np.array([seen.reward, *seen.cost])
+    return RunState(learner, done + 1, state.steps + taken, violation, estimate), row, rollout

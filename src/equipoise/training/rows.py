@@ -1,10 +1,10 @@
-"""The door to a run's `metrics.csv`: nothing else reads it, and every cell of it is checked here."""
+"""The door to a run's tables, .csv files: nothing else reads them, and every cell is checked here."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +13,19 @@ from equipoise.files import read_file
 from equipoise.palette import MODE_BACKGROUNDS
 
 Row = dict[str, Any]
-"""A row of metrics by column name: numbers, and the mode's and the outcome's names."""
+"""A row of a table by column name: numbers, and a few words such as the mode's and the outcome's names."""
 
-MOST_BYTES = 2**26
-"""Size of a `metrics.csv`."""
+MOST_BYTES = 2**28
+"""Size of a table."""
 MOST_COLUMNS = 1000
-"""Columns of a `metrics.csv`."""
+"""Columns of a table."""
 MOST_CHARACTERS = 60
 """Characters of a cell."""
 
 NEEDED = ("iteration", "steps", "reward", "reward_se", "mode", "outcome")
 """Columns that every run has, beside those of its costs."""
+WORDS_OF_METRICS: dict[str, Collection[str] | None] = {"mode": MODE_BACKGROUNDS, "outcome": None}
+"""Columns of a `metrics.csv` that hold words, and the words that are allowed."""
 OF_A_COST = ("cost", "cost_se", "limit", "cos")
 """Columns that every run has for each of its costs, as COLUMN/NAME."""
 
@@ -32,6 +34,52 @@ def read_metrics(path: Path, cost_names: Sequence[str] = ()) -> list[Row]:
     """Read the whole rows of a `metrics.csv`; none if it is not there. A torn last line is left out.
 
     Raises `UsageError`, naming the line, for anything that a run with these costs does not write.
+    """
+    needed = [*NEEDED, *(f"{column}/{name}" for name in cost_names for column in OF_A_COST)]
+
+    def check_order(row: Row, before: Row | None, place: str) -> None:
+        number = 1 if before is None else before["iteration"] + 1
+        if row["iteration"] != number or not isinstance(row["iteration"], int):
+            raise UsageError(f"{place}: iteration is {row['iteration']}; allowed: {number}, as no row is left out")
+        steps = 0 if before is None else before["steps"]
+        if not isinstance(row["steps"], int) or not steps < row["steps"] < 2**63:
+            raise UsageError(f"{place}: steps is {row['steps']}; allowed: a whole number above {steps}")
+
+    return _read(path, WORDS_OF_METRICS, lambda columns: _demand_columns(columns, needed, path), check_order)
+
+
+def read_episodes(path: Path, cost_names: Sequence[str]) -> list[Row]:
+    """Read the whole rows of an `episodes.csv`, as `read_metrics` does."""
+
+    def check_order(row: Row, before: Row | None, place: str) -> None:
+        least = 1 if before is None else before["iteration"]
+        if not isinstance(row["iteration"], int) or row["iteration"] < least:
+            raise UsageError(f"{place}: iteration is {row['iteration']}; allowed: a whole number from {least} on")
+
+    return _read(path, {}, lambda columns: _demand_exactly(columns, "iteration", cost_names, path), check_order)
+
+
+def read_evaluation(path: Path, cost_names: Sequence[str]) -> list[Row]:
+    """Read the whole rows of an `evaluation.csv`, as `read_metrics` does."""
+    words = {"policy": ("stochastic", "deterministic")}
+    return _read(path, words, lambda columns: _demand_exactly(columns, "policy", cost_names, path))
+
+
+def columns_of_episodes(first: str, cost_names: Sequence[str]) -> list[str]:
+    """Return the columns of a table of episodes: `first`, the return and the costs."""
+    return [first, "reward", *(f"cost/{name}" for name in cost_names)]
+
+
+def _read(
+    path: Path,
+    words: Mapping[str, Collection[str] | None],
+    check_columns: Callable[[list[str]], None],
+    check_order: Callable[[Row, Row | None, str], None] = lambda row, before, place: None,
+) -> list[Row]:
+    """Read the whole rows of a table.
+
+    `words` names the columns that hold words, and those that are allowed there; `check_order` is called with each row,
+    the one before it, and its place.
     """
     if not path.exists() and not path.is_symlink():
         return []
@@ -51,55 +99,60 @@ def read_metrics(path: Path, cost_names: Sequence[str] = ()) -> list[Row]:
         columns = next(lines, None)
         if columns is None:
             return []
-        _check_columns(columns, cost_names, path)
+        _check_names(columns, path)
+        check_columns(columns)
         for cells in lines:  # one by one: of a large foreign table, the first line that is wrong is enough
             place = f"{path}, line {len(rows) + 2}"
-            row = _row(columns, cells, place)
-            _check_order(len(rows) + 1, row, rows[-1]["steps"] if rows else 0, place)
+            row = _row(columns, cells, words, place)
+            check_order(row, rows[-1] if rows else None, place)
             rows.append(row)
     except csv.Error as error:
         raise UsageError(f"{path}, line {lines.line_num}: no CSV, {error}; allowed: CSV in UTF-8") from None
     return rows
 
 
-def _check_columns(columns: list[str], cost_names: Sequence[str], path: Path) -> None:
-    """Raise `UsageError` unless the first line names each needed column, and none twice."""
+def _check_names(columns: list[str], path: Path) -> None:
+    """Raise `UsageError` unless the first line names a bounded number of columns, and none twice."""
     if len(columns) > MOST_COLUMNS:
         raise UsageError(f"{path}, line 1: {len(columns)} columns; allowed: at most {MOST_COLUMNS}")
-    needed = [*NEEDED, *(f"{column}/{name}" for name in cost_names for column in OF_A_COST)]
-    for name in needed:
-        if name not in columns:
-            raise UsageError(f"{path}, line 1: there is no column {name!r}; allowed: the columns that training writes")
     for name in columns:
         if columns.count(name) > 1 or not name.isprintable():
             raise UsageError(f"{path}, line 1: the column {described(name)}; allowed: each once, in printable letters")
 
 
-def _row(columns: list[str], cells: list[str], place: str) -> Row:
+def _demand_columns(columns: list[str], needed: Sequence[str], path: Path) -> None:
+    for name in needed:
+        if name not in columns:
+            raise UsageError(f"{path}, line 1: there is no column {name!r}; allowed: the columns that training writes")
+
+
+def _demand_exactly(columns: list[str], first: str, cost_names: Sequence[str], path: Path) -> None:
+    allowed = columns_of_episodes(first, cost_names)
+    if columns != allowed:
+        raise UsageError(f"{path}, line 1: {described(','.join(columns))}; allowed: {','.join(allowed)}")
+
+
+def _row(columns: list[str], cells: list[str], words: Mapping[str, Collection[str] | None], place: str) -> Row:
     if len(cells) != len(columns):
         raise UsageError(f"{place}: {len(cells)} cells; allowed: {len(columns)}, one a column")
-    return {column: _cell(column, cell, place) for column, cell in zip(columns, cells, strict=True)}
+    return {
+        column: _word(column, cell, words[column], place) if column in words else _number(column, cell, place)
+        for column, cell in zip(columns, cells, strict=True)
+    }
 
 
-def _cell(column: str, text: str, place: str) -> Any:
-    """Return what a cell says."""
-    if column == "mode" and text not in MODE_BACKGROUNDS:
-        raise UsageError(f"{place}: mode is {described(text)}; allowed: {', '.join(MODE_BACKGROUNDS)}")
-    if column == "outcome" and not (text.isprintable() and 0 < len(text) <= MOST_CHARACTERS):
-        raise UsageError(f"{place}: outcome is {described(text)}; allowed: 1 to {MOST_CHARACTERS} printable letters")
-    if column in ("mode", "outcome"):
-        return text
+def _word(column: str, text: str, allowed: Collection[str] | None, place: str) -> str:
+    if allowed is not None and text not in allowed:
+        raise UsageError(f"{place}: {column} is {described(text)}; allowed: {', '.join(allowed)}")
+    if not (text.isprintable() and 0 < len(text) <= MOST_CHARACTERS):
+        raise UsageError(f"{place}: {column} is {described(text)}; allowed: 1 to {MOST_CHARACTERS} printable letters")
+    return text
+
+
+def _number(column: str, text: str, place: str) -> int | float:
     for kind in (int, float) if len(text) <= MOST_CHARACTERS else ():
         try:
             return kind(text)
         except ValueError:
             continue
     raise UsageError(f"{place}: {column} is {described(text)}; allowed: a number")
-
-
-def _check_order(number: int, row: Row, steps_before: int, place: str) -> None:
-    """Raise `UsageError` unless a row is of iteration `number`, with more steps than the one before."""
-    if row["iteration"] != number or not isinstance(row["iteration"], int):
-        raise UsageError(f"{place}: iteration is {row['iteration']}; allowed: {number}, as no row is left out")
-    if not isinstance(row["steps"], int) or not steps_before < row["steps"] < 2**63:
-        raise UsageError(f"{place}: steps is {row['steps']}; allowed: a whole number above {steps_before}")

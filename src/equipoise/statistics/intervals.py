@@ -1,4 +1,4 @@
-"""Confidence intervals: arrays in, intervals out."""
+"""Confidence intervals of means and shares."""
 
 from __future__ import annotations
 
@@ -28,13 +28,22 @@ def mean_interval(values: Float[np.ndarray, " n"]) -> Interval:
 
 
 def mean_upper_bound(values: Float[np.ndarray, " n"]) -> float:
-    """Return the one-sided upper 95 % confidence bound of the mean of `n` ≥ 2 values, by Student's t."""
+    """Return the one-sided upper 95 % confidence bound of the mean of `n` ≥ 2 values, by Student's t.
+
+    A policy is certified to keep a limit if this bound of its episode costs is within the limit.
+    """
     return float(values.mean() + _standard_errors(values, 0.95))
 
 
 def share_interval(hits: int, n: int) -> Interval:
-    """Return hits/n and its 95 % interval by Wilson's score."""
+    """Return hits/n and its 95 % interval by Wilson's score (Wilson, JASA 1927)."""
     interval = stats.binomtest(hits, n).proportion_ci(method="wilson")
+    return Interval(hits / n, float(interval.low), float(interval.high))
+
+
+def exact_share_interval(hits: int, n: int) -> Interval:
+    """Return hits/n and its exact 95 % interval (Clopper and Pearson, Biometrika 1934), which never covers less."""
+    interval = stats.binomtest(hits, n).proportion_ci(method="exact")
     return Interval(hits / n, float(interval.low), float(interval.high))
 
 

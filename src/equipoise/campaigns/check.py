@@ -1,0 +1,73 @@
+"""A campaign's runs as configurations, all checked before the first of them starts."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from equipoise.algorithms.own import load_algorithm
+from equipoise.campaigns.job import Job
+from equipoise.campaigns.options import set_option
+from equipoise.errors import UsageError
+from equipoise.gradients import load
+from equipoise.problem import Problem
+from equipoise.training.config import Config, make_simulator
+
+
+def begin(base: str, preset: str | None = None, task: str = "") -> Config:
+    """Return the configuration that settings are set in: that of `equipoise train BASE TASK --preset PRESET`."""
+    return Config(task=task, algorithm=load_algorithm(base, preset), algorithm_name=base)
+
+
+def config_of(job: Job) -> Config:
+    """Return the configuration of a run, except for its scaled limits, which need the problem (`scaled`)."""
+    config = begin(job.base, job.preset, job.task)
+    config = dataclasses.replace(config, seed=job.seed, total_steps=job.total_steps)
+    if "balance.aggregator" in job.settings:
+        load(job.settings["balance.aggregator"])
+    for name, value in job.settings.items():
+        config = set_option(config, name, value)
+    return config
+
+
+def scaled(config: Config, problem: Problem, scale: float) -> Config:
+    """Return `config` with limits `scale` times those of the task."""
+    if scale == 1.0:
+        return config
+    if config.limits or config.limits_per_step:
+        raise UsageError("both limits_scale and limits are given; give one of them")
+    if problem.limits is None:
+        raise UsageError(f"limits_scale is {scale:g}, but {problem.id} has no limits of its own; give limits")
+    return dataclasses.replace(config, limits=tuple(scale * limit for limit in problem.limits))
+
+
+def problem_of(config: Config) -> Problem:
+    """Return the problem that a configuration is of, as its policy sees it."""
+    simulator = make_simulator(dataclasses.replace(config, num_envs=2), 1)
+    try:
+        return simulator.problem
+    finally:
+        simulator.close()
+
+
+def check(jobs: Sequence[Job]) -> None:
+    """Raise `UsageError` for the first run that could not be trained. Runs that differ in the seed are one kind."""
+    problems: dict[object, Problem] = {}
+    looked_at: set[str] = set()
+    for job in jobs:
+        if job.evaluation_episodes < 2:
+            raise UsageError(f"evaluation_episodes is {job.evaluation_episodes}; allowed: 2 or more")
+        if job.seed < 0:
+            raise UsageError(f"a seed is {job.seed}; allowed: 0 or more")
+        kind = dataclasses.replace(job, seed=0).name
+        if kind in looked_at:
+            continue
+        looked_at.add(kind)
+        try:
+            config = config_of(job)
+            key = (config.task, config.cost_names, config.horizon)
+            if key not in problems:
+                problems[key] = problem_of(config)
+            scaled(config, problems[key], job.limits_scale).check(problems[key])
+        except UsageError as error:
+            raise UsageError(f"{job.algorithm} on {job.task}: {error}") from None

@@ -1,0 +1,68 @@
+"""The process of one run: it trains, or goes on, and evaluates."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from pathlib import Path
+
+from equipoise.campaigns.check import config_of, problem_of, scaled
+from equipoise.campaigns.folder import CampaignFolder
+from equipoise.campaigns.job import Job
+from equipoise.errors import UsageError
+from equipoise.modules import served_from
+from equipoise.training import loop
+from equipoise.training.config import Config
+from equipoise.training.evaluate import evaluate
+from equipoise.training.run import Run, read_config
+
+
+def do(folder: CampaignFolder, job: Job, threads: int = 0) -> None:
+    """Bring a run to its end, from wherever it stands; a finished one is left as it is."""
+    with folder.lock(job):
+        folder.failure(job).unlink(missing_ok=True)
+        if folder.standing(job).status == "finished":
+            return
+        config = config_of(job)
+        config = scaled(config, problem_of(config), job.limits_scale)
+        run = _train(config, folder.run_dir(job), threads)
+        environment = config.task if ":" in config.task else None
+        evaluate(run, job.evaluation_episodes, environment=environment, threads=threads)
+
+
+def _train(config: Config, path: Path, threads: int) -> Run:
+    if not (path / "config.json").exists():
+        return loop.train(config, path, threads=threads)
+    found, _ = read_config(path, config.algorithm)
+    if found != config:
+        raise UsageError(f"{path} has another configuration than the campaign's file says; remove it to train it again")
+    environment = config.task if ":" in config.task else None
+    return loop.resume(path, environment=environment, algorithm=config.algorithm, threads=threads)
+
+
+def die_with_parent() -> None:
+    """End this process at once when the campaign that started it is gone, however it went: its pipe then closes."""
+
+    def watch() -> None:
+        os.read(0, 1)  # not through sys.stdin, which Python wants for itself when it ends
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def main(path: str, name: str, threads: str) -> int:
+    """Do the run `name` of the campaign in `path`: the process that a campaign starts."""
+    die_with_parent()
+    folder = CampaignFolder.load(Path(path))
+    try:
+        do(folder, next(job for job in folder.jobs if job.name == name), int(threads))
+    except UsageError as error:
+        print(f"equipoise: {error}")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    with served_from(Path.cwd()):  # as on the command line: a module of the user's own
+        sys.exit(main(*sys.argv[1:]))
