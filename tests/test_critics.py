@@ -74,15 +74,29 @@ def test_rescaling_takes_over_mean_and_deviation_of_the_valid_targets():
     np.testing.assert_allclose(critics.deviation, rows.std(0), rtol=1e-4)
 
 
-def test_a_deviation_shrinks_at_most_by_half_at_a_time_and_never_to_zero():
+@pytest.mark.parametrize("size", [1.0, 1e-30, 1e30])
+def test_a_deviation_shrinks_at_most_by_half_at_a_time_and_never_below_rounding(size):
     _, target, valid = lesson()
-    critics, deviations = drawn_critics(), []
+    critics, deviations = rescale(drawn_critics(), size * target, valid), []
+    first = np.asarray(critics.deviation, float)
     for _ in range(40):
-        critics = rescale(critics, 0 * target, valid)
-        deviations.append(np.asarray(critics.deviation))
-    np.testing.assert_allclose(deviations[:3], [[1, 1], [0.5, 0.5], [0.25, 0.25]])
-    np.testing.assert_allclose(deviations[-1], 1e-6)
+        critics = rescale(critics, jnp.full_like(target, 3 * size), valid)
+        deviations.append(np.asarray(critics.deviation, float))
+    np.testing.assert_allclose(deviations[:3], first * np.array([[0.5], [0.25], [0.125]]))
+    np.testing.assert_allclose(deviations[-1], 3e-6 * size, rtol=1e-5)
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(critics))
+
+
+@pytest.mark.parametrize("level", [0.0, 7.0])
+def test_targets_that_are_all_alike_leave_a_critic_without_units(level):
+    observation, target, valid = lesson()
+    critics = drawn_critics()
+    for seed in range(3):
+        critics = fitted(critics, observation, jnp.full_like(target, level), valid, seed=seed)
+    np.testing.assert_array_equal(critics.deviation, 0)
+    np.testing.assert_allclose(values(critics, observation), level, rtol=1e-6)
+    tiny = fitted(critics, observation, 1e-8 * target, valid)
+    np.testing.assert_allclose(tiny.deviation, 1e-8 * np.asarray(target)[np.asarray(valid)].std(0), rtol=1e-3)
 
 
 def test_the_first_targets_set_the_units_and_leave_the_networks_alone():

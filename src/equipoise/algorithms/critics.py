@@ -11,8 +11,12 @@ import optax
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from equipoise.algorithms.learner import CriticFit
+from equipoise.numerics.scale import weighted_moments
 from equipoise.numerics.shuffle import permutation
 from equipoise.policy import TanhMLP
+
+ROUNDING = 1e-6
+"""Deviations of targets beside their size that are no more than single precision's rounding."""
 
 
 class Critics(NamedTuple):
@@ -29,7 +33,7 @@ class Critics(NamedTuple):
     mean: Float[Array, " m"]
     """Mean of the last targets."""
     deviation: Float[Array, " m"]
-    """Their standard deviation; 0 before there were any, which makes every value 0."""
+    """Their standard deviation; 0 before any differed from another, which makes every value their mean."""
 
 
 def create_critics(key: PRNGKeyArray, observation_size: int, m: int, hidden: tuple[int, ...]) -> Critics:
@@ -64,7 +68,8 @@ def fit(
 ) -> Critics:
     """Regress the critics on `target` by minibatch Adam on the squared error, `valid` steps only."""
     critics = rescale(critics, target, valid)
-    goal = (target - critics.mean) / critics.deviation
+    fresh = critics.deviation == 0
+    goal = jnp.where(fresh, 0.0, (target - critics.mean) / jnp.where(fresh, 1.0, critics.deviation))
     weight = valid.astype(goal.dtype)
     adam = optax.scale_by_adam()
     batch = min(config.minibatch_size, len(observation))
@@ -94,17 +99,19 @@ def fit(
 def rescale(critics: Critics, target: Float[Array, "n m"], valid: Bool[Array, " n"]) -> Critics:
     """Move the critics to the targets' mean and deviation without changing any value.
 
-    Critics without targets so far have no values to keep: they are put in the units of their first. Later a deviation
-    shrinks at most by half at a time: a cost that happens not to occur in an iteration has none.
+    Critics without targets that differ have no values to keep so far: they are put in the units of the first that do.
+    Later a deviation shrinks at most by half at a time, for a cost may happen not to occur in an iteration, and not to
+    less than the targets' rounding. Nothing here has a size of its own, so that payoffs may have any.
     """
     weight = valid.astype(target.dtype)[:, None]
-    mean = (weight * target).sum(0) / weight.sum()
-    spread = jnp.sqrt((weight * (target - mean) ** 2).sum(0) / weight.sum())
+    mean, spread = weighted_moments(target, weight / weight.sum())
+    rounding = ROUNDING * jnp.abs(jnp.where(valid[:, None], target, 0.0)).max(0)
     fresh = critics.deviation == 0
-    deviation = jnp.maximum(jnp.maximum(spread, 0.5 * critics.deviation), 1e-6)
-    deviation = jnp.where(fresh & (spread < 1e-6), 1.0, deviation)
-    ratio = jnp.where(fresh, 1.0, critics.deviation / deviation)
-    shift = jnp.where(fresh, 0.0, (critics.mean - mean) / deviation)
+    grown = jnp.maximum(jnp.maximum(spread, 0.5 * critics.deviation), rounding)
+    deviation = jnp.where(fresh & (spread <= rounding), 0.0, grown)
+    kept = ~fresh & (deviation > 0)
+    ratio = jnp.where(kept, critics.deviation / jnp.where(kept, deviation, 1.0), 1.0)
+    shift = jnp.where(kept, (critics.mean - mean) / jnp.where(kept, deviation, 1.0), 0.0)
     last = critics.networks.layers[-1]
     networks = eqx.tree_at(
         lambda n: (n.layers[-1].weight, n.layers[-1].bias),

@@ -7,10 +7,11 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from equipoise.algorithms.critics import Critics, values
+from equipoise.algorithms.critics import ROUNDING, Critics, values
 from equipoise.algorithms.learner import Learner
 from equipoise.numerics.advantages import generalised_advantages
 from equipoise.numerics.normaliser import Moments, merge, normalise
+from equipoise.numerics.scale import weighted_moments
 from equipoise.problem import Batch
 
 
@@ -22,7 +23,7 @@ class Samples(NamedTuple):
     action: Float[Array, "*n act"]
     """Actions taken."""
     advantage: Float[Array, "*n m"]
-    """Centred advantages of every objective, up is better; 0 where not valid."""
+    """Centred advantages of every objective, up is better; 0 where not valid, and of one whose payoffs say nothing."""
     valid: Bool[Array, "*n"]
     """Steps that count."""
 
@@ -41,7 +42,8 @@ class Prepared(NamedTuple):
     targets: Float[Array, "n m"]
     """For the critics' fit."""
     scale: Float[Array, " m"]
-    """What a unit of each objective's advantage is worth per step, in the payoff's own unit."""
+    """What a unit of each objective's advantage is worth per step, in the payoff's own unit; 0 where payoffs say
+    nothing."""
     explained: Float[Array, " m"]
     """Share of the targets' variance that the critics explained before they were fitted."""
     observations: Moments
@@ -72,21 +74,33 @@ def prepare(learner: Learner, critics: Critics, observations: Moments, batch: Ba
         jnp.where(first, learner.gae_lambda, learner.cost_gae_lambda),
     )
     weight = batch.valid[..., None] / batch.valid.sum()
-
-    def variance(x: Float[Array, "T N m"]) -> Float[Array, " m"]:
-        return (weight * (x - (weight * x).sum((0, 1))) ** 2).sum((0, 1))
-
-    deviation = jnp.sqrt(variance(advantage))
+    target = before + advantage
+    mean, error = weighted_moments(advantage, weight)
+    spread = weighted_moments(target, weight)[1]
+    telling = informative(payoff, batch) & (error > 0)
+    deviation = jnp.where(telling, error, 0.0)
     scale = deviation
     if learner.cost_advantages == "centred":
-        scale = jnp.where(first | (deviation <= 1e-12), deviation, 1.0)
-    unit = (advantage - (weight * advantage).sum((0, 1))) / jnp.where(deviation > 1e-12, scale, jnp.inf)
-    target = before + advantage
-    spread = variance(target)
+        scale = jnp.where(first | ~telling, deviation, 1.0)
+    unit = jnp.where(telling, (advantage - mean) / jnp.where(telling, scale, 1.0), 0.0)
     return Prepared(
         samples=Samples(observation, batch.action, jnp.where(first, unit, -unit) * batch.valid[..., None], batch.valid),
         targets=target.reshape(steps * num_envs, -1),
         scale=scale,
-        explained=1 - variance(advantage) / jnp.where(spread > 0, spread, 1.0),
+        explained=1 - (error / jnp.where(spread > 0, spread, 1.0)) ** 2,
         observations=merge(observations, batch.observation.reshape(steps * num_envs, -1), batch.valid.reshape(-1)),
     )
+
+
+def informative(payoff: Float[Array, "T N m"], batch: Batch) -> Bool[Array, " m"]:
+    """Tell of which objectives the payoffs say anything about the actions.
+
+    Where all are alike, up to rounding, it is only how long episodes last that can matter: not if the payoffs are 0,
+    nor if no episode ends early or late. What an advantage estimate says then is the critic's error.
+    """
+    valid = batch.valid[..., None]
+    high = jnp.where(valid, payoff, -jnp.inf).max((0, 1))
+    low = jnp.where(valid, payoff, jnp.inf).min((0, 1))
+    size = jnp.maximum(jnp.abs(high), jnp.abs(low))
+    alike = batch.terminated.all(1) | ~batch.terminated.any(1)
+    return (high - low > ROUNDING * size) | ((size > 0) & ~alike.all())

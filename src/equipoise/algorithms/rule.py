@@ -37,7 +37,7 @@ class Seen(NamedTuple):
     """Share of training already done, in [0, 1]."""
     per_episode: Float[Array, " m"]
     """What a unit of each surrogate is worth per episode, in the reward's and the costs' own units; 0 for an objective
-    whose advantages are all equal."""
+    whose payoffs say nothing."""
     cost_discount: Float[Array, ""] | float = 0.99
     """γ_c, the learner's discount of the costs."""
     cost_gae_lambda: Float[Array, ""] | float = 0.95
@@ -65,7 +65,8 @@ class Seen(NamedTuple):
     @property
     def surrogate_excess(self) -> Float[Array, " K"]:
         """(Ĵ_k − b_k) in units of cost k's surrogate: by how much that has to rise for the limit to be met."""
-        return jnp.where(self.per_episode[1:] > 0, self.excess / jnp.maximum(self.per_episode[1:], 1e-12), 0.0)
+        cost = self.per_episode[1:]
+        return jnp.where(cost > 0, self.excess / jnp.where(cost > 0, cost, 1.0), 0.0)
 
 
 class Plan(NamedTuple):

@@ -57,7 +57,7 @@ class Barrier(NamedTuple):
     @property
     def weights(self) -> Float[Array, " K"]:
         """Return wₖ = βₖcₖ²/sₖ."""
-        return self.strength * self.per_episode**2 / self.margin
+        return self.strength * self.per_episode * (self.per_episode / self.margin)  # a square may not fit a float
 
     def divergence(self, change: Float[Array, " K"]) -> Float[Array, ""]:
         """Return Σ βₖ D(Aₖ) of a step that changes the costs' surrogates (up is better) by `change`."""

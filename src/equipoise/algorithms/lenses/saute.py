@@ -39,6 +39,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from equipoise.algorithms.lenses.lens import Lens
+from equipoise.numerics.scale import binary_unit
 from equipoise.problem import Batch
 from equipoise.settings import require, require_ranges, settings, static
 
@@ -116,6 +117,7 @@ def without_reward(batch: Batch, unsafe_reward: Float[Array, ""] | float, unit: 
     constant = jnp.asarray(unsafe_reward, jnp.float32)
     if unit == "relative":
         weight = batch.valid / batch.valid.sum()
-        mean = (weight * batch.reward).sum()
-        constant = mean + constant * jnp.sqrt((weight * batch.reward**2).sum())
+        size = binary_unit(jnp.abs(jnp.where(batch.valid, batch.reward, 0.0)).max())
+        reward = batch.reward / size
+        constant = size * ((weight * reward).sum() + constant * jnp.sqrt((weight * reward**2).sum()))
     return batch._replace(reward=jnp.where(used_up(batch), constant, batch.reward))

@@ -54,6 +54,6 @@ class CRPO(Rule):
 
 def worst_violated(estimate: Estimate, limits: Float[Array, " K"], violated: Bool[Array, " K"]) -> Bool[Array, " K"]:
     """Mark the violated constraint with the largest (Ĵ_k − b_k)/SE_k; none if none is violated."""
-    evidence = (estimate.cost - limits) / jnp.maximum(estimate.cost_se, 1e-12)
+    evidence = (estimate.cost - limits) / jnp.maximum(estimate.cost_se, 1e-6 * estimate.cost)  # never quite certain
     worst = jnp.argmax(jnp.where(violated, evidence, -jnp.inf))
     return violated & (jnp.arange(len(limits)) == worst)

@@ -76,19 +76,20 @@ class Proximal:
         epochs = []
         for phase in range(rule.phases):
             run = _Phase(self, flat, acted, _Densities(now, flat), slope2, plan, seen, rule, phase)
-            now, moments, done = run.descend(now, moments, rate, jax.random.fold_in(key, phase))
-            epochs.append(done)
+            now, moments, number = run.descend(now, moments, rate, jax.random.fold_in(key, phase))
+            epochs.append(number)
         after = _Densities(now, flat)
         ratio = jnp.exp(after.log_density - acted.log_density)
         weight = flat.valid / flat.valid.sum()
         step = ravel_pytree(now)[0] - ravel_pytree(policy)[0]
+        done = sum(epochs, jnp.zeros((), jnp.int32))
         report = StepReport(
             mode=plan.mode,
-            outcome=jnp.zeros((), jnp.int32),
+            outcome=jnp.where(done > 0, 0, 1).astype(jnp.int32),
             cos=cosines(gradients @ gradients.T)[0, 1:],
             gain=seen.per_episode * (gradients @ step),
             kl=weight @ acted.divergence(after),
-            own={"epochs": sum(epochs, jnp.zeros((), jnp.int32)), "clipped": weight @ (jnp.abs(ratio - 1) > self.clip)},
+            own={"epochs": done, "clipped": weight @ (jnp.abs(ratio - 1) > self.clip)},
         )
         return Improved(now.on_floor(), moments, report)
 
@@ -140,7 +141,9 @@ class _Phase(NamedTuple):
             kl = weight @ self.start.divergence(_Densities(policy, self.flat))
             return number + 1, policy, moments, kl
 
-        idle = self.rule.idle(self.plan.weights[0], self.number)
+        # Without anything to ascend a step would only follow Adam's momentum.
+        nothing = ~((self.plan.weights[0] > 0) & (self.seen.per_episode > 0)).any()
+        idle = self.rule.idle(self.plan.weights[0], self.number) | nothing
 
         def going_on(carry: tuple) -> Array:
             return (carry[0] < self.config.epochs) & (carry[3] <= self.config.max_kl) & ~idle
