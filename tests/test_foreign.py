@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import gymnasium
 import numpy as np
 import pytest
@@ -131,7 +133,7 @@ def test_a_nested_observation_is_flattened_as_gymnasium_flattens_it():
     assert simulator.step(np.zeros((2, 2))).observation.tolist() == [[1.0, *row[1:]]] * 2
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e39])
 @pytest.mark.parametrize("where", ["reward", "cost", "observation"])
 def test_a_number_that_is_not_finite_means_diverged_in_its_slot_alone(where, value):
     class Broken(Cart):
@@ -145,6 +147,10 @@ def test_a_number_that_is_not_finite_means_diverged_in_its_slot_alone(where, val
 
     step = foreign(Broken, num_envs=3).step(np.array([[0.0, 0.0], [1.0, 0.0], [0.5, 0.0]]))
     assert step.diverged.tolist() == [False, True, False]
+    what = {"reward": f"a reward of {value}", "cost": f"a 'cost' of {value}"}
+    said = what.get(where, f"an observation with {value} at [0]")
+    assert step.reason.startswith(f"Cart.step gives {said}; allowed: finite numbers")
+    assert not foreign(Broken, num_envs=3).step(np.zeros((3, 2))).reason
 
 
 def test_the_same_generators_give_the_same_episodes():
@@ -289,7 +295,10 @@ def test_any_other_number_of_values_is_refused(values, said):
     ("cost", "said"),
     [
         (None, "None"),
-        (np.array([1.0]), r"an array of shape \(1,\)"),
+        (np.array([1.0, 2.0]), r"an array of shape \(2,\)"),
+        (np.zeros(0), r"an array of shape \(0,\)"),
+        (1j, "a complex"),
+        ([[1.0], [1.0, 2.0]], "a list"),
         (np.zeros((2, 3)), r"an array of shape \(2, 3\)"),
         ([1.0, 2.0], "a list"),
         ({"danger": 1.0}, "a dict"),
@@ -305,10 +314,31 @@ def test_a_cost_that_is_no_number_is_refused_on_one_line(cost, said, third):
         foreign(stepping(change)).step(np.zeros((2, 2)))
 
 
-@pytest.mark.parametrize("cost", [1, 1.5, True, np.float32(1.5), np.array(1.5), np.int64(3)])
-def test_any_kind_of_number_is_a_cost(cost):
+@pytest.mark.parametrize("cost", [1, 1.5, True, np.float32(1.5), np.array(1.5), np.int64(3), np.array([1.5]), [2]])
+def test_any_kind_of_number_is_a_cost_a_reward_and_a_flag(cost):
     step = foreign(stepping(lambda o, r, te, tr, info: (o, r, te, tr, {"cost": cost}))).step(np.zeros((2, 2)))
-    assert step.cost.tolist() == [[float(cost)]] * 2
+    value = float(np.ravel(cost)[0])
+    assert step.cost.tolist() == [[value]] * 2
+    step = foreign(stepping(lambda o, r, te, tr, info: (o, cost, te, tr, info))).step(np.zeros((2, 2)))
+    assert step.reward.tolist() == [value] * 2
+
+
+@pytest.mark.parametrize("yes", [True, 1, np.True_, np.array([True]), np.array(1.0)])
+def test_any_kind_of_truth_is_a_flag(yes):
+    step = foreign(stepping(lambda o, r, te, tr, info: (o, r, yes, not yes, info))).step(np.zeros((2, 2)))
+    assert step.terminated.tolist() == [True] * 2 and step.truncated.tolist() == [False] * 2
+
+
+@pytest.mark.parametrize("name", ["reward", "terminated", "truncated", "info"])
+@pytest.mark.parametrize(
+    ("value", "said"), [(None, "None"), ("1", "'1'"), (np.zeros(2), r"an array of shape \(2,\)"), (0.5, "0.5")]
+)
+def test_any_other_value_of_a_step_is_refused_naming_it(name, value, said):
+    if name == "reward" and said == "0.5":
+        pytest.skip("it is a number")
+    place = ["observation", "reward", "terminated", "truncated", "info"].index(name)
+    with pytest.raises(UsageError, match=rf"^Cart has {said} as its {name}; allowed: "):
+        foreign(stepping(lambda *five: (*five[:place], value, *five[place + 1 :]))).step(np.zeros((2, 2)))
 
 
 def test_a_reset_without_info_is_refused():
@@ -333,3 +363,106 @@ def test_six_values_behind_gymnasiums_checker_are_told_how_to_come_in():
         assert step.cost.tolist() == [[7.0], [7.0]]
     finally:
         del gymnasium.registry["equipoise-test/six-v0"], gymnasium.registry["equipoise-test/five-v0"]
+
+
+# What is made
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e39])
+def test_a_start_that_is_not_finite_is_refused_naming_the_entry(value):
+    class Blind(Cart):
+        def reset(self, *, seed=None, options=None):
+            super().reset(seed=seed)
+            return np.array([self.place, value]), {}
+
+    said = re.escape(f"Cart.reset gives an observation with {value:g} at [1]; allowed: finite")
+    with pytest.raises(UsageError, match=f"^{said}"):
+        foreign(Blind)
+
+
+@pytest.mark.parametrize("short", ["reset", "step"])
+def test_an_observation_that_does_not_fit_its_space_is_refused_where_it_first_comes(short):
+    class Short(Cart):
+        def reset(self, *, seed=None, options=None):
+            observation, info = super().reset(seed=seed)
+            return observation[:1] if short == "reset" else observation, info
+
+        def step(self, action):
+            observation, *rest = super().step(action)
+            return observation[:1], *rest
+
+    said = re.escape(f"Cart.{short} gives an observation of shape (1,); its space says (2,)")
+    with pytest.raises(UsageError, match=f"^{said}$"):
+        foreign(Short).step(np.zeros((2, 2)))
+
+
+def test_the_same_environment_in_every_place_is_refused():
+    one = Cart()
+    for make in (lambda: one, lambda: gymnasium.wrappers.TimeLimit(one, 5)):
+        with pytest.raises(UsageError, match=r"^Cart is the same environment every time it is made"):
+            foreign(make)
+
+
+class OldSpace:
+    """A space of the package gym."""
+
+
+OldSpace.__module__ = "gym.spaces.box"
+
+
+class Unseeded(Cart):
+    def reset(self):
+        return super().reset()
+
+
+class Optionless(Cart):
+    def reset(self, seed=None):
+        return super().reset(seed=seed)
+
+
+class Bare:
+    observation_space, action_space = Cart.observation_space, Cart.action_space
+
+    def reset(self, *, seed=None, options=None):
+        return np.zeros(2), {}
+
+    def step(self, action):
+        return np.zeros(2), 0.0, False, False, {"cost": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: None, "Cart makes None; allowed: an environment of gymnasium's"),
+        (dict, "Cart makes a dict; allowed: an environment of gymnasium's"),
+        (Bare, "Cart makes a Bare of test_foreign; allowed: an environment of gymnasium's (import gymnasium in place"),
+        (
+            type("Old", (Cart,), {"action_space": OldSpace()}),
+            "Cart makes an Old of the old package gym; allowed: an environment of gymnasium's (import gymnasium in",
+        ),
+        (Unseeded, "Cart.reset takes no seed; allowed: reset(self, *, seed=None, options=None), and super()"),
+        (
+            lambda: gymnasium.wrappers.TimeLimit(Optionless(), 5),
+            "Cart.reset takes no options; allowed: reset(self, *, seed=None, options=None), and super()",
+        ),
+    ],
+)
+def test_what_is_no_environment_of_gymnasiums_is_refused_naming_what_it_is(make, said):
+    with pytest.raises(UsageError) as error:
+        foreign(make)
+    assert str(error.value).startswith(said)
+
+
+def test_a_reset_that_only_its_own_caller_calls_needs_no_options():
+    assert foreign(Optionless).problem.observation_size == 2
+
+
+@pytest.mark.parametrize("huge", [np.inf, np.finfo(np.float32).max])
+def test_a_bound_that_is_none_leaves_the_unit_of_actions_at_one(huge):
+    class Free(Cart):
+        action_space = Box(np.array([-huge, -1], np.float32), np.array([huge, 3], np.float32))
+
+    problem = foreign(Free).problem
+    assert (problem.action_middle, problem.action_unit) == ((0.0, 1.0), (1.0, 2.0))
+    assert (problem.action_low[1], problem.action_high[1]) == (-1.0, 3.0)
+    assert np.isfinite([problem.action_low, problem.action_high]).all()

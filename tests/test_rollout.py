@@ -119,17 +119,17 @@ def test_episode_cost_is_estimated_without_the_bias_of_averaging_finished_episod
         assert counts == [probe.num_envs] * iterations
 
 
-def sums_by_hand(rewards, costs, done, diverged, horizon) -> list[tuple]:
-    """Walk through every environment step by step: (return, costs…, length) of the episodes that count."""
-    found = []
+def sums_by_hand(rewards, costs, done, diverged, horizon) -> tuple[list[tuple], list[tuple]]:
+    """Walk through every environment step by step: (return, costs…, length) of whole and of broken episodes."""
+    found = [], []
     steps, num_envs = rewards.shape
     for env in range(num_envs):
         start, total = 0, np.zeros(1 + costs.shape[2])
         for t in range(steps):
             total = total + np.array([rewards[t, env], *costs[t, env]])
             if done[t, env]:
-                if steps - start >= horizon and not diverged[t, env]:
-                    found.append((*total, t + 1 - start))
+                if steps - start >= horizon:
+                    found[int(diverged[t, env])].append((*total, t + 1 - start))
                 start, total = t + 1, np.zeros(1 + costs.shape[2])
     return found
 
@@ -141,15 +141,19 @@ def test_whole_episodes_are_those_that_began_with_a_horizon_left(seed):
     done = random.random((20, 4)) < 0.2
     done[-1] = True
     diverged = done & (random.random((20, 4)) < 0.2)
-    found = np.array(sums_by_hand(rewards, costs, done, diverged, horizon))
+    found, broken = map(np.array, sums_by_hand(rewards, costs, done, diverged, horizon))
     episodes = whole_episodes(rewards, costs, done, diverged, horizon)
     got = np.column_stack([episodes.returns, episodes.costs])
     np.testing.assert_allclose(got, found[:, :3], rtol=1e-12, atol=1e-12)
-    estimate, n = episodes.estimate, len(found)
-    assert estimate.episodes == n and estimate.length == pytest.approx(found[:, 3].mean())
-    assert [estimate.reward, *estimate.cost] == pytest.approx(found[:, :3].mean(0))
+    counted = [*found[:, :3]]
+    for own in broken.reshape(-1, 4)[:, :3]:  # what broke down is no better than the worst of the others
+        counted.append([min(own[0], *found[:, 0]), *np.maximum(own[1:], found[:, 1:3].max(0))])
+    estimate, n = episodes.estimate, len(counted)
+    assert (estimate.episodes, episodes.broken) == (n, len(broken))
+    assert estimate.length == pytest.approx(found[:, 3].mean())
+    assert [estimate.reward, *estimate.cost] == pytest.approx(np.mean(counted, axis=0))
     errors = [estimate.reward_se, *estimate.cost_se]
-    assert errors == pytest.approx(found[:, :3].std(0, ddof=1) / np.sqrt(n))
+    assert errors == pytest.approx(np.std(counted, axis=0, ddof=1) / np.sqrt(n))
 
 
 def test_the_estimate_sums_each_episode_undiscounted():
@@ -167,7 +171,7 @@ def test_fewer_than_two_whole_episodes_are_an_error(num_envs, steps):
 
 def test_two_whole_episodes_suffice_and_diverged_ones_do_not_count_among_them():
     assert rollout(Probe(2, horizon=5), steps=5).batch.estimate.episodes == 2
-    with pytest.raises(UsageError, match="1 whole episode"):
+    with pytest.raises(UsageError, match=r"1 whole episode\(s\) left .*, and 1 broke down; at least 2 are needed$"):
         rollout(Probe(2, horizon=5, breaks=lambda env, episode, age: env == 1), steps=5)
 
 
@@ -238,7 +242,7 @@ def test_bookkeeping_holds_when_everything_happens_at_once(seed):
 
 
 @pytest.mark.parametrize("broken", [np.nan, np.inf, 1e300])
-def test_a_diverged_episode_is_dropped_counted_and_followed_by_a_fresh_one(broken):
+def test_a_diverged_episode_is_left_out_counted_and_followed_by_a_fresh_one(broken):
     def breaks(env: int, episode: int, age: int) -> bool:
         return (env, episode, age) in {(1, 0, 3), (2, 1, 5)}
 
@@ -250,9 +254,34 @@ def test_a_diverged_episode_is_dropped_counted_and_followed_by_a_fresh_one(broke
     for t, env in ((2, 1), (9, 2)):
         assert batch.reward[t, env] == 0 and (batch.cost[t, env] == 0).all()
         np.testing.assert_array_equal(batch.next_observation[t, env], batch.observation[t, env])
-    # environment 1: dropped after 3 steps, then one whole episode from step 3 on; environment 2: one whole, one dropped
-    assert batch.estimate.episodes == 2 + 1 + 1 + 2
+    # environment 1: broken after 3 steps, then one whole episode from step 3 on; environment 2: one whole, one broken
+    assert batch.estimate.episodes == 2 + (1 + 1) + (1 + 1) + 2 and result.broken == 2
     assert result.costs[:, 0].tolist() == [5.0] * 6
+
+
+def test_breaking_down_where_it_is_costly_does_not_make_an_estimate_cheaper():
+    class Costly(Probe):
+        """Costs an environment's number in every step; the costliest break down."""
+
+        def step(self, action):
+            step = super().step(action)
+            return step._replace(cost=np.repeat(self.state[:, :1], 2, axis=1))
+
+    unbroken = rollout(Costly(10, horizon=5), steps=5).batch.estimate
+    broken = rollout(Costly(10, horizon=5, breaks=lambda env, episode, age: env > 7 and age == 2), steps=5)
+    survivors = broken.costs[:, 0].mean()
+    assert survivors < 0.8 * unbroken.cost[0], "so the test would notice"
+    assert broken.batch.estimate.cost[0] == (5 * np.arange(8)).sum() / 10 + 2 * 35 / 10
+    assert unbroken.cost[0] > broken.batch.estimate.cost[0] > survivors + 3
+
+
+def test_where_too_few_episodes_are_left_the_first_breakdown_is_named():
+    class Telling(Probe):
+        def step(self, action):
+            return super().step(action)._replace(reason=f"age {self.state[0, 2]:g}")
+
+    with pytest.raises(UsageError, match=r"0 whole .*, and 2 broke down; .*; the first breakdown: age 3$"):
+        rollout(Telling(2, horizon=5, breaks=lambda env, episode, age: age >= 3), steps=5)
 
 
 # Noise

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -104,13 +105,32 @@ class GaussianPolicy(eqx.Module):
 class Actor:
     """A policy frozen together with its normaliser, in NumPy: what acts in rollouts and on robots.
 
-    One small forward pass in NumPy costs half of what a call into compiled JAX does. `expects` says what an observation
-    consists of, for the `UsageError` that one of the wrong length raises.
+    One small forward pass in NumPy costs half of what a call into compiled JAX does. What the environment clips actions
+    to, they are clipped to here, too, so that the policy acts anywhere as it did in training.
+
+    Args:
+        policy: the policy.
+        moments: the normaliser of its observations.
+        expects: what an observation consists of, for the `UsageError` that one of the wrong length raises.
+        flatten: makes the vector of an observation that is none.
+        low: what the environment clips actions to from below; nothing where it passes them on.
+        high: what it clips them to from above.
     """
 
-    def __init__(self, policy: GaussianPolicy, moments: Moments, expects: str = "") -> None:
+    def __init__(
+        self,
+        policy: GaussianPolicy,
+        moments: Moments,
+        expects: str = "",
+        flatten: Callable[[Any], np.ndarray] | None = None,
+        low: tuple[float, ...] = (),
+        high: tuple[float, ...] = (),
+    ) -> None:
         self._layers = [(np.asarray(layer.weight).T.copy(), np.asarray(layer.bias)) for layer in policy.network.layers]
-        self._expects = expects
+        self._expects, self._flatten = expects, flatten
+        self._low, self._high = np.asarray(low), np.asarray(high)
+        # Rounded to single precision, a bound might be passed.
+        self._dtype = np.float32 if all((x.astype(np.float32) == x).all() for x in (self._low, self._high)) else float
         self._mean = np.asarray(moments.mean)
         self._deviation = np.asarray(moments.deviation)
         weight, bias = self._layers[-1]
@@ -119,8 +139,8 @@ class Actor:
         self.std: Float[np.ndarray, " act"] = unit * np.exp(np.asarray(policy.log_std))
         """σ of each action."""
 
-    def __call__(self, observation: Float[np.ndarray, "*n obs"]) -> Float[np.ndarray, "*n act"]:
-        """Return the mean action, the deterministic policy, at one or many observations (as the task gives them)."""
+    def mean(self, observation: Float[np.ndarray, "*n obs"]) -> Float[np.ndarray, "*n act"]:
+        """Return the means of the policy's Gaussians at one or many vectors of observation, before anything clips."""
         if observation.shape[-1:] != self._mean.shape:
             raise UsageError(
                 f"an observation has {observation.shape[-1] if observation.ndim else 0} number(s); allowed: "
@@ -132,9 +152,22 @@ class Actor:
         weight, bias = self._layers[-1]
         return hidden @ weight + bias
 
-    def sample(
-        self, observation: Float[np.ndarray, "*n obs"], random: np.random.Generator
-    ) -> Float[np.ndarray, "*n act"]:
+    def __call__(self, observation: Any) -> Float[np.ndarray, "*n act"]:
+        """Return the mean action, the deterministic policy, at an observation as the environment gives it.
+
+        Where that is a vector, it may also be many of them.
+        """
+        return self._clipped(self.mean(self._vector(observation)))
+
+    def sample(self, observation: Any, random: np.random.Generator) -> Float[np.ndarray, "*n act"]:
         """Return an action of the stochastic policy, its noise drawn from `random`."""
-        mean = self(observation)
-        return mean + self.std * random.standard_normal(mean.shape, np.float32)
+        mean = self.mean(self._vector(observation))
+        return self._clipped(mean + self.std * random.standard_normal(mean.shape, np.float32))
+
+    def _vector(self, observation: Any) -> Float[np.ndarray, "*n obs"]:
+        if self._flatten is None or (isinstance(observation, np.ndarray) and observation.shape == self._mean.shape):
+            return np.asarray(observation)
+        return self._flatten(observation)
+
+    def _clipped(self, action: Float[np.ndarray, "*n act"]) -> Float[np.ndarray, "*n act"]:
+        return np.clip(action, self._low, self._high).astype(self._dtype) if self._low.size else action

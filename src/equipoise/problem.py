@@ -35,13 +35,23 @@ class Problem:
     """Middle of each action's range; by default 0."""
     action_unit: tuple[float, ...] = ()
     """Half the width of each action's range, the unit that policies work in; by default 1."""
+    action_low: tuple[float, ...] = ()
+    """What actions are clipped to from below before they act; empty where they are passed on as they are."""
+    action_high: tuple[float, ...] = ()
+    """What they are clipped to from above."""
+    observation: str = ""
+    """How the environment's observation becomes a vector (`environments.observations`); empty where it is one."""
+
+
+NO_BOUND = float(np.finfo(np.float32).max)
+"""A bound that is none; many environments write it."""
 
 
 def middle_and_unit(
     low: Float[np.ndarray, " act"], high: Float[np.ndarray, " act"]
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return the middle and half the width of each action's range; 0 and 1 where it is not bounded on both sides."""
-    bounded = np.isfinite(low) & np.isfinite(high) & (low < high)
+    bounded = (np.abs(low) < NO_BOUND) & (np.abs(high) < NO_BOUND) & (low < high)
     low, high = np.where(bounded, low, -1.0).astype(float), np.where(bounded, high, 1.0).astype(float)
     return tuple(((low + high) / 2).tolist()), tuple(((high - low) / 2).tolist())
 
@@ -96,7 +106,7 @@ class Estimate(NamedTuple):
 
 
 def estimate(
-    returns: Float[np.ndarray, " n"], costs: Float[np.ndarray, "n K"], lengths: Int[np.ndarray, " n"]
+    returns: Float[np.ndarray, " n"], costs: Float[np.ndarray, "n K"], lengths: Int[np.ndarray, " whole"]
 ) -> Estimate:
     """Estimate Ĵ and its standard errors from `n` episodes' sums; `UsageError` if n < 2."""
     n = len(returns)

@@ -12,6 +12,7 @@ from equipoise.cli.options import AlgorithmName, EnvironmentId, RunFolder, open_
 
 if TYPE_CHECKING:
     from equipoise.statistics import Interval
+    from equipoise.training.evaluate import CostReport
 
 
 def evaluate(
@@ -41,13 +42,16 @@ def evaluate(
     table.add_column("stochastic policy", justify="right")
     table.add_column("deterministic policy", justify="right")
     both = (result.stochastic, result.deterministic)
+    if any(policy.broken for policy in both):
+        table.add_row("episodes that broke down", *[f"[red]{policy.broken}[/]" for policy in both])
+        table.add_row("episodes left", *[str(policy.episodes) for policy in both])
     table.add_row("reward", *[_interval(policy.reward) for policy in both])
     for i, name in enumerate(opened.problem.cost_names):
         costs = [policy.costs[i] for policy in both]
         table.add_section()
         table.add_row(f"{escape(name)} (limit {costs[0].limit:.4g})", *[_interval(cost.mean) for cost in costs])
         table.add_row("upper 95 % bound", *[f"{cost.upper:.4g}" for cost in costs])
-        table.add_row("certificate", *[_verdict(cost.certified) for cost in costs])
+        table.add_row("certificate", *[_verdict(cost) for cost in costs])
         table.add_row("episodes inside", *[_interval(cost.inside, percent=True) for cost in costs])
     Console().print(table)
     if save(result, single, opened):
@@ -60,8 +64,10 @@ def _interval(interval: Interval, percent: bool = False) -> str:
     return f"{interval.value:.4g} [{interval.low:.4g}, {interval.high:.4g}]"
 
 
-def _verdict(certified: bool) -> str:
-    return "[green]within the limit[/]" if certified else "[red]not within the limit[/]"
+def _verdict(cost: CostReport) -> str:
+    if cost.broken:
+        return f"[red]none: {cost.broken} broke down[/]"
+    return "[green]within the limit[/]" if cost.certified else "[red]not within the limit[/]"
 
 
 def plot(run: RunFolder) -> None:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import gymnasium
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
-from equipoise.environments.safety_gymnasium import FiveValues, to_five
+from equipoise.environments.observations import flatten, layout_of, length, place, to_text
+from equipoise.environments.safety_gymnasium import to_five
 from equipoise.errors import UsageError, unknown
 from equipoise.modules import import_named
 from equipoise.physics.simulator import Transition
-from equipoise.problem import Problem, check_cost_names, middle_and_unit
+from equipoise.problem import NO_BOUND, Problem, check_cost_names, middle_and_unit
+
+LARGEST = float(np.finfo(np.float32).max)
+"""The largest number that single precision holds, in which everything is stored."""
+
+FINITE = "allowed: finite numbers, as large as single precision holds (for a sensor that sees nothing, its range)"
+"""What numbers are allowed."""
 
 EnvFactory = Callable[[], gymnasium.Env]
 """Whatever makes one environment: a Gymnasium id wrapped up, or a user's own function or class."""
@@ -39,10 +47,11 @@ class ForeignEnvironments:
         self.envs = [make() for _ in range(num_envs)]
         """The user's environments, stepped in turn."""
         first = self.envs[0]
-        self._observation_space = first.observation_space
-        action_space = first.action_space
-        if not isinstance(action_space, gymnasium.spaces.Box) or len(action_space.shape) != 1:
-            raise UsageError(f"{name} has the action space {action_space}; allowed: a one-dimensional Box")
+        check_environment(first, name)
+        if len({id(env) for env in self.envs}) < num_envs or len({id(env.unwrapped) for env in self.envs}) < num_envs:
+            raise UsageError(f"{name} is the same environment every time it is made; allowed: a new one each time")
+        self._layout = layout_of(first.observation_space, name)
+        action_space: Any = first.action_space
         self._low, self._high = action_space.low, action_space.high
         known: int | None = getattr(first.spec, "max_episode_steps", None)
         steps = known if horizon is None else horizon
@@ -54,13 +63,16 @@ class ForeignEnvironments:
         middle, unit = middle_and_unit(self._low, self._high)
         self.problem = Problem(
             id=name,
-            observation_size=gymnasium.spaces.flatdim(self._observation_space),
+            observation_size=length(self._layout),
             action_size=action_space.shape[0],
             horizon=steps,
             cost_names=cost_names,
             limits=None,
             action_middle=middle,
             action_unit=unit,
+            action_low=tuple(np.maximum(self._low.astype(float), -NO_BOUND).tolist()),
+            action_high=tuple(np.minimum(self._high.astype(float), NO_BOUND).tolist()),
+            observation=to_text(self._layout),
         )
 
     def reset(self, indices: Sequence[int], randoms: Sequence[np.random.Generator]) -> Float[np.ndarray, "n obs"]:
@@ -74,13 +86,15 @@ class ForeignEnvironments:
         ]
         observation, reward, cost, terminated, truncated = (np.array(c) for c in zip(*rows, strict=True))
         numbers = np.concatenate([observation, reward[:, None], cost], axis=1)
+        broken = ~(np.abs(numbers) <= LARGEST)
         return Transition(
             observation=observation,
             reward=reward,
             cost=cost,
             terminated=terminated,
             truncated=truncated,
-            diverged=~np.isfinite(numbers).all(-1),
+            diverged=broken.any(-1),
+            reason=self._said(numbers, broken) if broken.any() else "",
         )
 
     def close(self) -> None:
@@ -88,23 +102,45 @@ class ForeignEnvironments:
         for env in self.envs:
             env.close()
 
-    def _flat(self, observation: object) -> Float[np.ndarray, " obs"]:
-        return np.asarray(gymnasium.spaces.flatten(self._observation_space, observation), np.float64)
+    def _said(self, numbers: Float[np.ndarray, "N n"], broken: Bool[np.ndarray, "N n"]) -> str:
+        """Say which number of a step broke down first."""
+        env, i = (int(x) for x in np.argwhere(broken)[0])
+        names = ["a reward", *[f"a {cost!r}" for cost in self.problem.cost_names]]
+        value, size = numbers[env, i], self.problem.observation_size
+        what = f"{names[i - size]} of {value:g}" if i >= size else self._entry(value, i)
+        return f"{self.problem.id}.step gives {what}; {FINITE}"
+
+    def _entry(self, value: float, index: int) -> str:
+        return f"an observation with {value:g} at {place(self._layout, index) or index}"
 
     def _reset_one(self, env: gymnasium.Env, random: np.random.Generator) -> Float[np.ndarray, " obs"]:
+        name = self.problem.id
         result = env.reset(seed=int(random.integers(2**31)))
         if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], dict)):
-            raise UsageError(f"{self.problem.id} is reset to {_described(result)}; allowed: (observation, info)")
-        return self._flat(result[0])
+            raise UsageError(f"{name} is reset to {described(result)}; allowed: (observation, info)")
+        observation = flatten(self._layout, result[0], f"{name}.reset")
+        broken = ~(np.abs(observation) <= LARGEST)
+        if broken.any():
+            index = int(np.argmax(broken))
+            raise UsageError(f"{name}.reset gives {self._entry(observation[index], index)}; {FINITE}")
+        return observation
 
     def _step_one(
         self, env: gymnasium.Env, action: Float[np.ndarray, " act"]
     ) -> tuple[np.ndarray, float, list[float], bool, bool]:
+        name = self.problem.id
         observation, reward, terminated, truncated, info = self._five_values(env, action.astype(self._low.dtype))
-        cost = [self._cost(info, name) for name in self.problem.cost_names]
-        return self._flat(observation), float(reward), cost, bool(terminated), bool(truncated)
+        if not isinstance(info, dict):
+            raise UsageError(f"{name} has {described(info)} as its info; allowed: a dict")
+        return (
+            flatten(self._layout, observation, f"{name}.step"),
+            number(reward, f"{name} has {{}} as its reward; allowed: one number"),
+            [self._cost(info, cost) for cost in self.problem.cost_names],
+            flag(terminated, f"{name} has {{}} as its terminated; allowed: True or False"),
+            flag(truncated, f"{name} has {{}} as its truncated; allowed: True or False"),
+        )
 
-    def _five_values(self, env: gymnasium.Env, action: np.ndarray) -> FiveValues:
+    def _five_values(self, env: gymnasium.Env, action: np.ndarray) -> tuple[Any, Any, Any, Any, Any]:
         try:
             step: Any = env.step(action)
         except gymnasium.error.Error as error:
@@ -115,11 +151,11 @@ class ForeignEnvironments:
                 ) from None
             raise
         if isinstance(step, tuple) and len(step) == 5:
-            return step  # type: ignore[return-value]
+            return step
         if isinstance(step, tuple) and len(step) == 6:
-            return to_five(step)  # type: ignore[arg-type]
+            return to_five(step) if isinstance(step[-1], dict) else (*step[:2], *step[3:])
         raise UsageError(
-            f"{self.problem.id} gives {_described(step)} a step; allowed: (observation, reward, terminated, truncated, "
+            f"{self.problem.id} gives {described(step)} a step; allowed: (observation, reward, terminated, truncated, "
             "info), or six values with the cost third"
         )
 
@@ -130,24 +166,67 @@ class ForeignEnvironments:
                 f"{self.problem.id} has no {name!r} in its info (there: {there}); "
                 "name the keys of its costs (--cost-names KEY …)"
             )
-        value = np.asarray(info[name])
-        if value.ndim or value.dtype.kind not in "biuf":
-            raise UsageError(f"{self.problem.id} has {_described(info[name])} as its {name!r}; allowed: one number ≥ 0")
+        value = number(info[name], f"{self.problem.id} has {{}} as its {name!r}; allowed: one number ≥ 0")
         if value < 0:
             raise UsageError(
                 f"{self.problem.id} has a cost of {value:g}; allowed: 0 or more, lower is better (if its costs are "
                 "negative rewards, negate them)"
             )
-        return float(value)
+        return value
 
 
-def _described(value: object) -> str:
+def check_environment(env: Any, name: str) -> None:
+    """Raise `UsageError` unless `env` can be trained on: what `name` makes is an environment of Gymnasium's."""
+    spaces = [getattr(env, space, None) for space in ("observation_space", "action_space")]
+    if not all(callable(getattr(env, method, None)) for method in ("reset", "step")) or None in spaces:
+        raise UsageError(f"{name} makes {described(env)}; allowed: an environment of gymnasium's")
+    old = {type(space).__module__.split(".")[0] for space in spaces} & {"gym"}
+    if old or not isinstance(getattr(env, "unwrapped", None), gymnasium.Env):
+        raise UsageError(
+            f"{name} makes {described(env)} of {'the old package gym' if old else type(env).__module__}; allowed: an "
+            "environment of gymnasium's (import gymnasium in place of gym, and derive from gymnasium.Env)"
+        )
+    action_space = env.action_space
+    if not isinstance(action_space, gymnasium.spaces.Box) or len(action_space.shape) != 1:
+        raise UsageError(f"{name} has the action space {action_space}; allowed: a one-dimensional Box")
+    takes = inspect.signature(env.unwrapped.reset).parameters
+    needed = {"seed"} if env is env.unwrapped else {"seed", "options"}  # wrappers pass both on
+    if not needed <= set(takes) and not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in takes.values()):
+        raise UsageError(
+            f"{name}.reset takes no {' and no '.join(sorted(needed - set(takes)))}; allowed: "
+            "reset(self, *, seed=None, options=None), and super().reset(seed=seed) first in it"
+        )
+
+
+def number(value: Any, otherwise: str) -> float:
+    """Return a number, or the only one of an array; else raise `UsageError`, with what it is for {} in `otherwise`."""
+    try:
+        array = np.asarray(value)
+    except ValueError:  # a list of lists of unlike lengths
+        array = np.asarray(None)
+    if array.size != 1 or array.dtype.kind not in "biuf":
+        raise UsageError(otherwise.format(described(value)))
+    return float(array.reshape(()))
+
+
+def flag(value: Any, otherwise: str) -> bool:
+    """Return a truth value, or the only one of an array; else raise `UsageError`, as `number` does."""
+    given = number(value, otherwise)
+    if given not in (0.0, 1.0):
+        raise UsageError(otherwise.format(described(value)))
+    return bool(given)
+
+
+def described(value: object) -> str:
     """Say in a few words what `value` is."""
     if isinstance(value, tuple):
         return f"{len(value)} values"
     if isinstance(value, np.ndarray):
         return f"an array of shape {value.shape}"
-    return repr(value) if value is None or isinstance(value, str | float | int) else f"a {type(value).__name__}"
+    if value is None or isinstance(value, str | float | int | np.generic):
+        return repr(value.item() if isinstance(value, np.generic) else value)[:60]
+    kind = type(value).__name__
+    return f"{'an' if kind[0] in 'AEIOUaeiou' else 'a'} {kind}"
 
 
 def _home(spec: gymnasium.envs.registration.EnvSpec) -> str:

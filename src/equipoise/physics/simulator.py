@@ -26,6 +26,8 @@ class Transition(NamedTuple):
     """The environment itself cut the episode short."""
     diverged: Bool[np.ndarray, " N"]
     """The simulation broke down (NaN, a MuJoCo warning or error)."""
+    reason: str = ""
+    """What broke down, if anything did and more is known."""
 
 
 @runtime_checkable

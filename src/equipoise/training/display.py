@@ -42,7 +42,7 @@ def summary(row: Row) -> Table:
             table.add_row(escape(column.replace("cos/", "cos φ of ", 1)), f"{row[column]:+.3f}")
     table.add_row("speed", f"{row['steps_per_second']:,.0f} steps/s")
     if row["diverged"]:
-        table.add_row("diverged", f"[red]{row['diverged']} episodes dropped[/]")
+        table.add_row("diverged", f"[red]{row['diverged']} episodes broke down[/]")
     return table
 
 

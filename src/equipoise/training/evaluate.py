@@ -39,11 +39,16 @@ class CostReport:
     inside: Interval
     """Share of episodes whose own cost is within the limit, with Wilson's interval. The problem does not ask for
     this; it asks for the mean."""
+    broken: int = 0
+    """Episodes that broke down, and are in none of these numbers."""
 
     @property
     def certified(self) -> bool:
-        """Whether J_k ≤ b_k with 95 % confidence."""
-        return self.upper <= self.limit
+        """Whether J_k ≤ b_k with 95 % confidence.
+
+        Never where an episode broke down: it may have done so where it is costly, and the others are then no sample.
+        """
+        return self.upper <= self.limit and not self.broken
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,8 @@ class PolicyReport:
     """One entry a constraint."""
     episodes: int
     """Episodes it rests on."""
+    broken: int = 0
+    """Episodes that broke down, and are not among them."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +134,8 @@ def assess(
             ]
             returns = np.concatenate([r.returns for r in rollouts])[:episodes]
             costs = np.concatenate([r.costs for r in rollouts])[:episodes]
-            reports.append(report(returns, costs, run.problem.cost_names, run.limits))
+            broken = sum(r.broken for r in rollouts)
+            reports.append(report(returns, costs, run.problem.cost_names, run.limits, broken))
             rows += [{"policy": policy, **row} for row in episode_rows(returns, costs, run.problem.cost_names)]
     finally:
         simulator.close()
@@ -139,8 +147,9 @@ def report(
     costs: Float[np.ndarray, "n K"],
     names: tuple[str, ...],
     limits: tuple[float, ...],
+    broken: int = 0,
 ) -> PolicyReport:
-    """Summarise `n` ≥ 2 episodes."""
+    """Summarise `n` ≥ 2 episodes, beside which `broken` broke down."""
     n = len(returns)
     return PolicyReport(
         reward=mean_interval(returns),
@@ -151,8 +160,10 @@ def report(
                 upper=mean_upper_bound(cost),
                 limit=limit,
                 inside=share_interval(int((cost <= limit).sum()), n),
+                broken=broken,
             )
             for name, cost, limit in zip(names, costs.T, limits, strict=True)
         ),
         episodes=n,
+        broken=broken,
     )

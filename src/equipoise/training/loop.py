@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from equipoise.algorithms.algorithm import Algorithm
+from equipoise.algorithms.algorithm import Algorithm, LearnerState
 from equipoise.errors import UsageError
 from equipoise.files import write_atomically
 from equipoise.physics import Simulator
@@ -171,6 +171,7 @@ def iterate(config: Config, simulator: Simulator, state: RunState) -> tuple[RunS
         jax.random.fold_in(jax.random.key(config.seed), done + 1),
     )
     finished = time.perf_counter()
+    check_finite(learner, done + 1)
 
     seen, taken = rollout.batch.estimate, config.steps_per_env * simulator.num_envs
     excess = np.maximum(seen.cost - limits, 0.0)
@@ -186,3 +187,13 @@ def iterate(config: Config, simulator: Simulator, state: RunState) -> tuple[RunS
     }
     estimate = np.array([seen.reward, *seen.cost])
     return RunState(learner, done + 1, state.steps + taken, violation, estimate), row, rollout
+
+
+def check_finite(learner: LearnerState, iteration: int) -> None:
+    """Raise `UsageError` if anything learned is not finite: it is never saved, for nothing could be learned from it."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(learner):
+        if not np.isfinite(np.asarray(leaf)).all():
+            raise UsageError(
+                f"iteration {iteration} leads to numbers that are not finite ({jax.tree_util.keystr(path)[1:]}); "
+                "nothing of it is saved (payoffs too large for single precision, or a step that is too long)"
+            )

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
+from equipoise.errors import UsageError
 from equipoise.physics import Simulator, Transition
 from equipoise.policy import Actor
 from equipoise.problem import Batch, Estimate, estimate
@@ -29,8 +30,10 @@ class Rollout(NamedTuple):
     """Each whole episode's return."""
     costs: Float[np.ndarray, "n K"]
     """Each whole episode's costs."""
+    broken: int
+    """Episodes that would be among them, had their simulation not broken down."""
     diverged: int
-    """Episodes dropped because their simulation broke down."""
+    """All episodes whose simulation broke down."""
     physics_seconds: float
     """Time spent stepping the simulator, its observation, reward and cost included."""
     policy_seconds: float
@@ -42,6 +45,8 @@ class Episodes(NamedTuple):
 
     returns: Float[np.ndarray, " n"]
     costs: Float[np.ndarray, "n K"]
+    broken: int
+    """Episodes that would be among them, had their simulation not broken down."""
     estimate: Estimate
 
 
@@ -65,13 +70,14 @@ def collect(simulator: Simulator, actor: Actor, steps: int, key: tuple[int, ...]
     terminated, done, diverged = empty(dtype=bool), empty(dtype=bool), empty(dtype=bool)
 
     observation = simulator.reset(range(num_envs), randoms)
-    age = np.zeros(num_envs, int)
+    age, reason = np.zeros(num_envs, int), ""
     for t in range(steps):
-        action = actor(observation) + noise[t]
+        action = actor.mean(observation) + noise[t]
         before = time.perf_counter()
         step = simulator.step(action)
         physics_seconds += time.perf_counter() - before
         if step.diverged.any():
+            reason = reason or step.reason
             step = _blank_diverged(step, observation)
         seen[t], actions[t], following[t] = observation, action, step.observation
         rewards[t], costs[t] = step.reward, step.cost
@@ -87,10 +93,11 @@ def collect(simulator: Simulator, actor: Actor, steps: int, key: tuple[int, ...]
                 observation[ended] = simulator.reset(ended.tolist(), [randoms[env] for env in ended])
                 age[ended] = 0
     done[-1] = True
-    episodes = whole_episodes(rewards, costs, done, diverged, problem.horizon)
+    episodes = whole_episodes(rewards, costs, done, diverged, problem.horizon, reason)
     batch = Batch(seen, actions, rewards, costs, following, terminated, done, ~diverged, estimate=episodes.estimate)
     policy_seconds = time.perf_counter() - started - physics_seconds
-    return Rollout(batch, episodes.returns, episodes.costs, int(diverged.sum()), physics_seconds, policy_seconds)
+    returns, costs_of_episodes, broken = episodes[:3]
+    return Rollout(batch, returns, costs_of_episodes, broken, int(diverged.sum()), physics_seconds, policy_seconds)
 
 
 def _blank_diverged(step: Transition, observation: Float[np.ndarray, "N obs"]) -> Transition:
@@ -110,18 +117,32 @@ def whole_episodes(
     done: Bool[np.ndarray, "T N"],
     diverged: Bool[np.ndarray, "T N"],
     horizon: int,
+    reason: str = "",
 ) -> Episodes:
     """Sum reward and costs over exactly the episodes whose start left at least `horizon` steps.
 
-    Taking all *finished* episodes instead is biased where tasks terminate: short episodes finish more often.
-    Diverged episodes are dropped.
+    Taking all *finished* episodes instead is biased where tasks terminate: short episodes finish more often. For the
+    same reason those that broke down are not left out of the estimate, for they may have done so where it is costly:
+    each counts as the worst of the others, lowest return and highest cost of every kind, or its own if that is worse.
     """
     steps, num_envs = rewards.shape
     over = done.copy()
     over[-1] = True
     ends = np.flatnonzero(over.T)  # one environment after the other
     starts = np.concatenate([[0], ends[:-1] + 1])
-    whole = (starts % steps + horizon <= steps) & done.T.ravel()[ends] & ~diverged.T.ravel()[ends]
+    whole = (starts % steps + horizon <= steps) & done.T.ravel()[ends]
+    broken = whole & diverged.T.ravel()[ends]
+    whole &= ~broken
+    if whole.sum() < 2:
+        raise UsageError(
+            f"{whole.sum()} whole episode(s) left to estimate the episode cost from, and {broken.sum()} broke down; at "
+            f"least 2 are needed{reason and '; the first breakdown: '}{reason}"
+        )
     payoffs = np.concatenate([rewards[..., None], costs], axis=2, dtype=np.float64).swapaxes(0, 1)
-    sums = np.add.reduceat(payoffs.reshape(steps * num_envs, -1), starts)[whole]
-    return Episodes(sums[:, 0], sums[:, 1:], estimate(sums[:, 0], sums[:, 1:], (ends - starts + 1)[whole]))
+    sums = np.add.reduceat(payoffs.reshape(steps * num_envs, -1), starts)
+    good, bad, lengths = sums[whole], sums[broken], (ends - starts + 1)[whole]
+    if not len(bad):
+        return Episodes(good[:, 0], good[:, 1:], 0, estimate(good[:, 0], good[:, 1:], lengths))
+    returns = np.concatenate([good[:, 0], np.minimum(bad[:, 0], good[:, 0].min())])
+    worst = np.concatenate([good[:, 1:], np.maximum(bad[:, 1:], good[:, 1:].max(0))])
+    return Episodes(good[:, 0], good[:, 1:], len(bad), estimate(returns, worst, lengths))

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from equipoise.algorithms.algorithm import Algorithm, LearnerState
+from equipoise.environments.observations import flatten, from_text
 from equipoise.errors import Notice, UsageError
 from equipoise.policy import Actor
 from equipoise.problem import Problem
@@ -39,6 +41,24 @@ def read_config(path: Path, own: Algorithm | None = None) -> tuple[Config, Probl
     except UsageError as error:
         raise file.refusal(error) from None
     return config, problem
+
+
+def flattener(problem: Problem) -> Callable[[Any], np.ndarray] | None:
+    """Return what makes vectors of the problem's observations; None where they are vectors of any kind.
+
+    Many observations that are arrays can be given at once, with a leading axis.
+    """
+    if not problem.observation:
+        return None
+    layout = from_text(problem.observation, problem.observation_size)
+
+    def flat(observation: Any) -> np.ndarray:
+        shape = np.shape(observation) if layout[0] == "box" else ()
+        if len(shape) > len(layout[1]):
+            return np.stack([flat(one) for one in observation])
+        return flatten(layout, observation, "the caller")
+
+    return flat
 
 
 @dataclass(frozen=True)
@@ -66,18 +86,22 @@ class Run(Record):
     @functools.cached_property
     @uses_jax
     def policy(self) -> Actor:
-        """The newest policy: `run.policy(observation)` is its mean action, `run.policy.sample` draws an action."""
-        learner, lens, names = self.state.learner, self.config.algorithm.lens, self.problem.cost_names
+        """The newest policy: `run.policy(observation)` is its mean action, `run.policy.sample` draws an action.
+
+        It takes what the environment observes and acts as it did in training, where the environment clipped actions.
+        """
+        learner, lens, problem = self.state.learner, self.config.algorithm.lens, self.problem
+        low, high = problem.action_low, problem.action_high
         if not lens.observes_budget:
-            return Actor(learner.policy, learner.observations)
+            return Actor(learner.policy, learner.observations, "", flattener(problem), low, high)
+        names = problem.cost_names
         first = ", ".join(f"{share:.4g}" for share in np.asarray(lens.start(learner.lens, jnp.asarray(self.limits))))
-        return Actor(
-            learner.policy,
-            learner.observations,
-            f"the task's {self.problem.observation_size - len(names)}, and then what is left of the budget of each "
+        expects = (
+            f"the task's {problem.observation_size - len(names)}, and then what is left of the budget of each "
             f"cost ({', '.join(names)}) as a share of its limit: {first} at the start of an episode, and after each "
-            "step what the lens's `left` returns",
+            "step what the lens's `left` returns"
         )
+        return Actor(learner.policy, learner.observations, expects, None, low, high)
 
     @property
     def limits(self) -> tuple[float, ...]:
