@@ -41,7 +41,7 @@ MAY_IMPORT = {
     "films": GROUND | {"problem", "policy", "physics", "rendering", "environments", "training"},
     "conflict": GROUND | {"problem", "numerics", "gradients", "policy", "physics", "algorithms", "training"},
     "theory": GROUND | {"problem", "numerics", "gradients", "algorithms"},
-    "api": {"errors", "algorithms", "training"},
+    "api": {"errors", "settings", "algorithms", "training"},
     "cli": GROUND
     | {"gradients", "tasks", "catalogue", "algorithms", "training", "campaigns", "films", "conflict", "theory", "api"},
     "__init__": {"errors", "environments", "tasks", "algorithms", "training", "films", "conflict", "api"},

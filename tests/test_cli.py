@@ -116,7 +116,7 @@ def test_help_explains_every_field(name, capsys):
         (["train", "trpo", "SafetyHopper-v4", "--limits", "-1"], "allowed: a finite number ≥ 0"),
         (["train", "trpo", "SafetyHopper-v4", "--limits", "nan"], "allowed: a finite number ≥ 0"),
         (["train", "trpo", "SafetyHopper-v4", "--limits", "1", "--limits-per-step", "1"], "give one of them"),
-        (["train", "trpo", "SafetyHopper-v4", "--seed", "-1"], "seed is -1; allowed: 0 or more"),
+        (["train", "trpo", "SafetyHopper-v4", "--seed", "-1"], "seed is -1; allowed: 0 to 2**63 - 1"),
         (["train", "trpo", "SafetyHopper-v4", "--discount", "1.5"], "discount is 1.5; allowed: from 0 to 1"),
         (["train", "trpo", "SafetyHopper-v4", "--horizon", "10"], "states its own costs and horizon"),
         (
@@ -160,9 +160,9 @@ MISTAKES_IN_PYTHON = {
     'equipoise.PCRPO(balance=equipoise.Balance("upgrade")), hopper': (
         "unknown aggregator 'upgrade'; did you mean 'upgrad'? (one of your own has to be registered first)"
     ),
-    "equipoise.PCRPO(balance=equipoise.Balance(3)), hopper": "aggregator is 3; allowed: a name, as in 'cagrad'",
+    "equipoise.PCRPO(balance=equipoise.Balance(3)), hopper": "balance.aggregator is 3; allowed: a name",
     'equipoise.PCRPO(slack=equipoise.Slack("line")), hopper': "unknown slack.schedule 'line'; did you mean 'linear'?",
-    '"trpo", hopper, limits=10.0': "limits is 10.0; allowed: one number a constraint, as in (10.0,)",
+    '"trpo", hopper, limits=10.0': "limits is 10.0; allowed: one for each, as in (10.0,)",
     '"trpo", hopper, total_steps=4e4': "total_steps is 40000.0; allowed: a whole number",
     '"trpo", hopper, totalsteps=4': "unknown option 'totalsteps'; did you mean 'total_steps'?",
     '"trpo", 3': "task is 3; allowed: a name, or a callable that makes an environment",

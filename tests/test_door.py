@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Literal
+
 import gymnasium
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from gymnasium.spaces import Box, Dict, Discrete
 
 import equipoise
+from equipoise.algorithms import ALGORITHMS
 from equipoise.cli.evaluate import _verdict
 from equipoise.errors import UsageError
+from equipoise.physics import NativePhysics
+from equipoise.settings import plain, settings
+from equipoise.training.config import Config, make_simulator
+from equipoise.training.rollout import random_for, random_key
 
 HORIZON, ENVS = 20, 4
 OPTIONS = {"horizon": HORIZON, "num_envs": ENVS, "steps_per_iteration": HORIZON * ENVS, "limits": (2.0,)}
@@ -143,3 +153,121 @@ def test_nothing_that_is_not_finite_is_saved(tmp_path):
     assert np.isfinite(run.policy(np.zeros(2, np.float32))).all()
     Rich.steps = -(10**9)
     assert equipoise.resume(tmp_path / "run", environment=Rich).state.iteration == 4
+
+
+# Options
+
+
+def test_numbers_of_numpy_and_jax_are_options_like_any(tmp_path):
+    run = equipoise.train(
+        "pcrpo",
+        Rail,
+        run_dir=tmp_path / "run",
+        limits=np.array([2.0], np.float32),
+        cost_names=[np.str_("cost")],
+        horizon=np.int64(HORIZON),
+        num_envs=jnp.asarray(ENVS),
+        steps_per_iteration=np.int32(HORIZON * ENVS),
+        total_steps=np.uint64(HORIZON * ENVS),
+        seed=np.int8(3),
+    )
+    assert run.config == equipoise.Run.load(tmp_path / "run").config
+    config = run.config
+    assert (config.limits, config.cost_names, config.seed, config.num_envs) == ((2.0,), ("cost",), 3, ENVS)
+    found = [type(x) for x in (config.limits[0], config.cost_names[0], config.seed, config.horizon, config.num_envs)]
+    assert found == [float, str, int, int, int]
+
+
+@settings
+class Kinds:
+    """A setting of every kind."""
+
+    share: float = 0.5
+    count: int = 2
+    yes: bool = True
+    name: str = "a"
+    choice: Literal["left", "right"] = "left"
+    widths: tuple[int, ...] = (8,)
+    maybe: float | None = None
+
+
+def with_field(name, value):
+    made = Kinds()
+    object.__setattr__(made, name, value)  # as without a checker of types
+    return made
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("share", np.float32(0.25), 0.25),
+        ("share", 1, 1.0),
+        ("share", np.array([0.25]), 0.25),
+        ("count", np.int8(3), 3),
+        ("yes", np.False_, False),
+        ("name", np.str_("b"), "b"),
+        ("choice", np.str_("right"), "right"),
+        ("widths", [np.int64(4), 5], (4, 5)),
+        ("widths", np.array([4, 5]), (4, 5)),
+        ("maybe", np.float64(2), 2.0),
+        ("maybe", None, None),
+    ],
+)
+def test_a_setting_becomes_what_its_type_declares(name, value, expected):
+    found = getattr(plain(with_field(name, value)), name)
+    assert found == expected and type(found) is type(expected)
+    assert hash(plain(with_field(name, value))) == hash(dataclasses.replace(Kinds(), **{name: expected}))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("share", "much", "share is 'much'; allowed: a number"),
+        ("share", True, "share is True; allowed: a number"),
+        ("share", None, "share is None; allowed: a number"),
+        ("count", 2.5, "count is 2.5; allowed: a whole number"),
+        ("yes", 1, "yes is 1; allowed: True or False"),
+        ("name", 7, "name is 7; allowed: a name"),
+        ("choice", "lift", "unknown choice 'lift'; did you mean 'left'?"),
+        ("widths", 8, "widths is 8; allowed: one for each, as in (8,)"),
+        ("widths", "8", "widths is '8'; allowed: one for each, as in ('8',)"),
+        ("widths", (8, 0.5), "widths[1] is 0.5; allowed: a whole number"),
+        ("maybe", "x", "maybe is 'x'; allowed: a number"),
+        ("share", Kinds, "share is the class Kinds; allowed: one of its kind, as in Kinds()"),
+    ],
+)
+def test_a_setting_of_another_kind_is_refused_naming_it(name, value, said):
+    with pytest.raises(UsageError) as error:
+        plain(with_field(name, value))
+    assert str(error.value) == said
+
+
+def test_settings_within_an_algorithm_are_told_of_by_their_path():
+    algorithm = ALGORITHMS["pcrpo"].algorithm
+    learner = dataclasses.replace(algorithm.learner)
+    object.__setattr__(learner, "hidden", 64)
+    config = Config(task="x", algorithm=dataclasses.replace(algorithm, learner=learner))
+    with pytest.raises(UsageError, match=r"^hidden is 64; allowed: one for each, as in \(64,\)$"):
+        config.plain()
+
+
+@pytest.mark.parametrize("task", ["equipoise/SafetyHopper-v4", "equipoise:equipoise/SafetyHopper-v4"])
+def test_a_task_of_the_library_by_gymnasiums_id_is_stepped_by_native_physics(task):
+    config = Config(task=task, algorithm=ALGORITHMS["pcrpo"].algorithm, num_envs=2).plain()
+    assert config.task == "SafetyHopper-v4"
+    assert isinstance(make_simulator(config, threads=1), NativePhysics)
+
+
+@pytest.mark.parametrize("seeds", [(0, 2**32), (1, 2**32 + 1), (2**32, 2**33), (5, 5 * 2**32)])
+def test_other_seeds_are_other_runs_beyond_32_bits_too(seeds):
+    keys = [jax.random.key_data(random_key(seed)).tolist() for seed in seeds]
+    assert keys[0] != keys[1]
+    noise = [random_for("reset", seed, 1, 2).random() for seed in seeds]
+    assert noise[0] != noise[1]
+    assert random_for("reset", 2**32, 2).random() != random_for("reset", 0, 1, 2).random()
+    np.testing.assert_array_equal(jax.random.key_data(random_key(7)), jax.random.key_data(jax.random.key(7)))
+
+
+def test_a_seed_beyond_63_bits_is_refused(tmp_path):
+    with pytest.raises(UsageError, match=r"^seed is 9223372036854775808; allowed: 0 to 2\*\*63 - 1$"):
+        trained(Rail, tmp_path, seed=2**63)

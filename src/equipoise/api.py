@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import typing
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from equipoise.algorithms.own import as_algorithm, load_algorithm
 from equipoise.algorithms.registry import ALGORITHMS
 from equipoise.algorithms.rule import Rule
 from equipoise.errors import UsageError, unknown
+from equipoise.settings import as_declared
 from equipoise.training import loop
 from equipoise.training.config import Config, Environment
 from equipoise.training.loop import Watcher
@@ -49,9 +51,12 @@ def train(
         raise UsageError(f"task is {task!r}; allowed: a name, or a callable that makes an environment")
     chosen = algorithm_of(algorithm)
     name = task if isinstance(task, str) else getattr(task, "__qualname__", type(task).__qualname__)
-    config = Config(task=name, algorithm=chosen, algorithm_name=name_of(algorithm), **options)
+    hints = typing.get_type_hints(Config)
+    options = {option: as_declared(hints[option], value, option) for option, value in options.items()}
+    config = Config(task=name, algorithm=chosen, algorithm_name=name_of(algorithm), **options).plain()
     folder = Path(run_dir) if run_dir is not None else default_run_dir(config)
     environment = None if isinstance(task, str) else task
+    threads = as_declared(int, threads, "threads")
     return loop.train(config, folder, environment=environment, threads=threads, watch=watch)
 
 

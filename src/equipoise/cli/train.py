@@ -55,7 +55,7 @@ def train(arguments: list[str]) -> None:
     object.__setattr__(config, "task", tyro.MISSING)  # no task is no string: it has to be given
     default = Training(config, preset=preset)
     asked = tyro.cli(Training, default=default, args=_new_words(rest), prog=f"equipoise train {name}", registry=NUMBERS)
-    config = asked.config
+    config = asked.config.plain()
     balance = balance_of(config.algorithm)
     if balance:
         load(balance)

@@ -20,6 +20,7 @@ from equipoise.environments.foreign import EnvFactory, ForeignEnvironments, gymn
 from equipoise.errors import UsageError, described, printable, unknown
 from equipoise.physics import NativePhysics, Simulator
 from equipoise.problem import Problem, check_limits
+from equipoise.settings import plain
 from equipoise.tasks import TASKS, find_task
 from equipoise.training.budget import observed
 from equipoise.training.config_file import FORMAT, VERSION, ConfigFile, check_problem, parse_config
@@ -69,24 +70,26 @@ class Config:
         """Steps of an iteration in each environment."""
         return self.steps_per_iteration // self.num_envs
 
+    def plain(self) -> Config:
+        """Return the same configuration in Python's own numbers and strings, and a task of the library by its own id.
+
+        Gymnasium's id of such a task (equipoise/ID) would step it one environment after the other. Raises `UsageError`
+        naming the first option that is of another kind.
+        """
+        task = self.task.rpartition(":")[2].removeprefix("equipoise/")
+        ours = task in TASKS and f"equipoise/{task}" == self.task.rpartition(":")[2]
+        return plain(dataclasses.replace(self, task=task) if ours else self)
+
     def check(self, problem: Problem, own_aggregator: bool = False) -> None:
         """Raise `UsageError` naming the first thing that is not allowed for `problem`.
 
         With `own_aggregator`, a rule may name an aggregator MODULE:NAME that is not there yet.
         """
-        for part in (self.algorithm.rule, self.algorithm.step, self.algorithm.lens, self.algorithm.learner):
-            check_choices(part)
-        for name in ("total_steps", "seed", "num_envs", "steps_per_iteration"):
-            if not isinstance(getattr(self, name), int):
-                raise UsageError(f"{name} is {getattr(self, name)!r}; allowed: a whole number")
-        for name in ("limits", "limits_per_step"):
-            value = getattr(self, name)
-            if not isinstance(value, tuple | list):
-                raise UsageError(f"{name} is {value!r}; allowed: one number a constraint, as in ({value!r},)")
+        plain(self)
         if self.num_envs < 2:
             raise UsageError(f"num_envs is {self.num_envs}; allowed: 2 or more")
-        if self.seed < 0:
-            raise UsageError(f"seed is {self.seed}; allowed: 0 or more")
+        if not 0 <= self.seed < 2**63:
+            raise UsageError(f"seed is {self.seed}; allowed: 0 to 2**63 - 1")
         whole = self.num_envs * problem.horizon
         if self.steps_per_iteration < whole or self.steps_per_iteration % whole:
             nearest = max(1, round(self.steps_per_iteration / whole)) * whole
@@ -227,17 +230,6 @@ def balance_of(algorithm: Algorithm) -> str:
     """Return the name of the aggregator that a rule balances with; empty if it has none."""
     balance = getattr(getattr(algorithm.rule, "switch", algorithm.rule), "balance", None)
     return "" if balance is None else str(balance.aggregator)
-
-
-def check_choices(settings: Any, prefix: str = "") -> None:
-    """Raise `UsageError`, naming the nearest choice, for a setting that is none of those its type lists."""
-    hints = typing.get_type_hints(type(settings))
-    for field in dataclasses.fields(settings):
-        value, kind = getattr(settings, field.name), hints[field.name]
-        if dataclasses.is_dataclass(value):
-            check_choices(value, f"{prefix}{field.name}.")
-        elif typing.get_origin(kind) is typing.Literal and value not in typing.get_args(kind):
-            raise unknown(f"{prefix}{field.name}", str(value), typing.get_args(kind))
 
 
 Environment = EnvFactory | str

@@ -27,7 +27,7 @@ from equipoise.training.episodes import EpisodeLog
 from equipoise.training.folder import command, demand_new, reserved
 from equipoise.training.jax_doors import uses_jax
 from equipoise.training.metrics import MetricsLog, Row, measure
-from equipoise.training.rollout import Rollout, collect
+from equipoise.training.rollout import Rollout, collect, random_key
 from equipoise.training.run import Run, first_state, read_config, resumed_state
 from equipoise.training.update import update
 
@@ -50,6 +50,7 @@ def train(
     (0: all cores); results do not depend on it. Raises `UsageError` for anything in `config` that is not allowed,
     before anything is written.
     """
+    config = config.plain()
     demand_new(run_dir)
     run_dir = run_dir.absolute()  # whatever the working folder is by the end
     with contextlib.closing(Environments(lambda sized: make_simulator(sized, threads, environment), config)) as envs:
@@ -168,7 +169,7 @@ def iterate(config: Config, simulator: Simulator, state: RunState) -> tuple[RunS
         rollout.batch,
         jnp.asarray(limits),
         jnp.asarray(state.steps / config.planned_steps),
-        jax.random.fold_in(jax.random.key(config.seed), done + 1),
+        jax.random.fold_in(random_key(config.seed), done + 1),
     )
     finished = time.perf_counter()
     check_finite(learner, done + 1)

@@ -6,19 +6,32 @@ import time
 import zlib
 from typing import NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, PRNGKeyArray
 
 from equipoise.errors import UsageError
 from equipoise.physics import Simulator, Transition
 from equipoise.policy import Actor
 from equipoise.problem import Batch, Estimate, estimate
 
+WORD = 2**32
+"""What NumPy's and JAX's seeds are made of."""
+
 
 def random_for(purpose: str, *key: int) -> np.random.Generator:
     """Return the source of noise for `purpose` under `key`: the same numbers whenever it is asked for."""
-    # As a spawn key, so that keys of different lengths never give the same stream.
-    return np.random.default_rng(np.random.SeedSequence(zlib.crc32(purpose.encode()), spawn_key=key))
+    # As a spawn key, so that keys of different lengths never give the same stream. What does not fit a word goes
+    # elsewhere, as NumPy would take it for two parts of the key.
+    low, high = [part % WORD for part in key], [part // WORD for part in key]
+    entropy = [zlib.crc32(purpose.encode()), *(high if any(high) else [])]
+    return np.random.default_rng(np.random.SeedSequence(entropy, spawn_key=tuple(low)))
+
+
+def random_key(seed: int) -> PRNGKeyArray:
+    """Return JAX's key for a seed below 2^64; `jax.random.key` takes no more than the last 32 bits of it."""
+    return jax.random.wrap_key_data(jnp.asarray([seed // WORD, seed % WORD], jnp.uint32), impl="threefry2x32")
 
 
 class Rollout(NamedTuple):

@@ -25,6 +25,7 @@ from equipoise.training.config import Config
 from equipoise.training.config_file import read_config_file
 from equipoise.training.jax_doors import uses_jax
 from equipoise.training.record import Record
+from equipoise.training.rollout import random_key
 from equipoise.training.rows import read_metrics
 
 
@@ -135,7 +136,7 @@ def _cache_folder() -> Path | None:
 def first_state(config: Config, problem: Problem) -> RunState:
     """Return what a run starts from: decided by its configuration alone."""
     use_compilation_cache()  # before the first thing that JAX compiles
-    return _state_of(_init(config, problem)(jax.random.key(config.seed)), problem)
+    return _state_of(_init(config, problem)(random_key(config.seed)), problem)
 
 
 def state_shapes(config: Config, problem: Problem) -> RunState:
