@@ -26,6 +26,7 @@ from equipoise.campaigns.job import Job
 from equipoise.campaigns.progress import Progress
 from equipoise.cli import main
 from equipoise.errors import UsageError
+from equipoise.training.config_file import VERSION
 
 PAGE = Path(__file__).parents[1] / "docs" / "campaigns.md"
 
@@ -331,7 +332,22 @@ def test_two_campaigns_in_one_folder_are_refused(finished, monkeypatch, capsys):
 def test_a_record_of_another_version_is_told(tmp_path, capsys):
     (tmp_path / "campaign.json").write_text('{"format": 99, "equipoise": "9.9"}')
     assert main(["campaign", "status", str(tmp_path)]) == 2
-    assert "has format 99, written by equipoise 9.9; install that to use it" in capsys.readouterr().err
+    said = "has format 99, written by equipoise 9.9; allowed: 1: install equipoise==9.9 to use it"
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("jobs", "said"),
+    [
+        ("3", "jobs or starts is no list"),
+        ("[3]", "jobs[0] is 3; allowed: a table"),
+        ('[{"name": "a"}]', "jobs[0].algorithm is missing"),
+    ],
+)
+def test_a_damaged_record_is_told(jobs, said, tmp_path, capsys):
+    (tmp_path / "campaign.json").write_text(f'{{"format": 1, "equipoise": "{VERSION}", "starts": [], "jobs": {jobs}}}')
+    assert main(["campaign", "status", str(tmp_path)]) == 2
+    assert f"campaign.json was not written by equipoise: {said}" in capsys.readouterr().err
 
 
 def test_a_terminal_sees_a_table(finished):
