@@ -90,6 +90,12 @@ def episodes_of(run, simulator, episodes=1, seed=0, deterministic=False):
     return [e for e in play(run, simulator, episodes, seed, deterministic) if e.end]
 
 
+def test_a_watcher_that_returns_false_ends_the_film_there(rail, tmp_path):
+    path = equipoise.film(rail, tmp_path / "cut.mp4", environment=draws, watch=lambda episode: episode.steps < 3)
+    frames, _ = frames_of(path)
+    assert len(frames) == 4  # the start, and three steps
+
+
 # Play
 
 

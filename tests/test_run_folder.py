@@ -110,6 +110,43 @@ def test_a_checkpoint_under_another_number_is_refused(run):
         equipoise.Run.load(run)
 
 
+# A watcher that ends a run
+
+
+def until(iteration, answer):
+    """A watcher that answers from an iteration on, and remembers what it saw."""
+    seen = []
+
+    def watch(row):
+        seen.append(row["iteration"])
+        return answer if row["iteration"] >= iteration else None
+
+    return watch, seen
+
+
+@pytest.mark.parametrize("answer", [False, np.False_])
+def test_a_watcher_that_returns_false_ends_the_run_cleanly_and_it_can_go_on(answer, finished, tmp_path):
+    watch, seen = until(2, answer)
+    run = equipoise.train("trpo", TASK, run_dir=tmp_path / "cut", watch=watch, **QUICK)
+    assert seen == [1, 2] == [row["iteration"] for row in run.metrics]
+    assert run.state.iteration == 2
+    assert not (tmp_path / "cut" / LOCK).exists()
+    watch, seen = until(3, answer)
+    resumed = equipoise.resume(tmp_path / "cut", environment=TASK, watch=watch)
+    assert seen == [3]
+    whole = equipoise.Run.load(finished)
+    assert [row["reward"] for row in resumed.metrics] == [row["reward"] for row in whole.metrics]
+    observation = np.array([0.3, -0.2])
+    assert np.array_equal(resumed.policy(observation), whole.policy(observation))
+
+
+@pytest.mark.parametrize("answer", [None, True, 0, "", []])
+def test_any_other_answer_of_a_watcher_changes_nothing(answer, tmp_path):
+    watch, seen = until(1, answer)
+    equipoise.train("trpo", TASK, run_dir=tmp_path / "run", watch=watch, **QUICK)
+    assert seen == [1, 2, 3]
+
+
 # One training at a time
 
 

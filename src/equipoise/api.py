@@ -15,8 +15,8 @@ from equipoise.errors import UsageError, unknown
 from equipoise.settings import as_declared
 from equipoise.training import loop
 from equipoise.training.config import Config, Environment
-from equipoise.training.loop import Watcher
 from equipoise.training.run import Run
+from equipoise.training.watcher import Watcher
 
 
 def train(
@@ -28,7 +28,7 @@ def train(
     watch: Watcher | None = None,
     **options: Any,
 ) -> Run:
-    """Train `algorithm` on `task` and return the finished run.
+    """Train `algorithm` on `task` and return the run, which is finished unless `watch` ended it earlier.
 
     Args:
         algorithm: a name (`equipoise algorithms`), a rule, as in `equipoise.PCRPO(metric="natural")`, which moves by a
@@ -37,7 +37,8 @@ def train(
             makes one.
         run_dir: the new folder of the run; by default `runs/TASK-ALGORITHM-seedSEED`.
         threads: physics threads (0: all cores); results do not depend on it.
-        watch: called with every iteration's row of metrics.
+        watch: called with every iteration's row of metrics, once its checkpoint is on the disk. If it returns False,
+            training ends there, and `resume` goes on; anything else, None too, changes nothing.
         options: fields of `Config`: `total_steps`, `seed`, `limits`, …
 
     Raises:
@@ -86,7 +87,18 @@ def resume(
     threads: int = 0,
     watch: Watcher | None = None,
 ) -> Run:
-    """Continue the run in `run_dir` bit for bit from its newest checkpoint; see `loop.resume`."""
+    """Continue the run in `run_dir` bit for bit from its newest checkpoint, and return it.
+
+    Args:
+        run_dir: the folder of the run.
+        environment: the user's own, to be given again where the task is a callable or a MODULE:ID.
+        algorithm: the user's own, where the run has one.
+        threads: physics threads (0: all cores); results do not depend on it.
+        watch: as for `train`.
+
+    Raises:
+        UsageError: anything that is not allowed, and rows of metrics.csv that would be lost.
+    """
     own = None if algorithm is None else algorithm_of(algorithm)
     return loop.resume(Path(run_dir), environment=environment, algorithm=own, threads=threads, watch=watch)
 

@@ -30,9 +30,7 @@ from equipoise.training.metrics import MetricsLog, Row, measure
 from equipoise.training.rollout import Rollout, collect, random_key
 from equipoise.training.run import Run, first_state, read_config, resumed_state
 from equipoise.training.update import update
-
-Watcher = Callable[[Row], None]
-"""Called with every iteration's row of metrics."""
+from equipoise.training.watcher import Watcher, asks_to_stop
 
 
 @uses_jax
@@ -44,7 +42,9 @@ def train(
     threads: int = 0,
     watch: Watcher | None = None,
 ) -> Run:
-    """Train as `config` says into the new folder `run_dir`, and return the finished run.
+    """Train as `config` says into the new folder `run_dir`, and return the run.
+
+    It is finished, or ends where `watch` returned False; `resume` goes on from there.
 
     `environment` is the user's own where the task is none of the library. `threads` is the number of physics threads
     (0: all cores); results do not depend on it. Raises `UsageError` for anything in `config` that is not allowed,
@@ -71,7 +71,7 @@ def resume(
 ) -> Run:
     """Continue the run in `run_dir` from its newest checkpoint, bit for bit as if it had never stopped.
 
-    Raises `UsageError` where rows of metrics.csv would be lost because the checkpoint they led to is gone.
+    Ends earlier where `watch` returns False. Raises `UsageError` where rows of metrics.csv would be lost because the checkpoint they led to is gone.
 
     `environment` has to be given again where the task is a callable or a MODULE:ID, and `algorithm` where the run has
     one of the user's own.
@@ -116,7 +116,10 @@ class Environments:
 
 
 def _learn(config: Config, envs: Environments, run_dir: Path, state: RunState, watch: Watcher | None) -> None:
-    """Iterate until the configured number of steps; whatever happens, what is on the disk can be resumed."""
+    """Iterate until the configured number of steps, or until `watch` returns False.
+
+    Whatever happens, what is on the disk can be resumed.
+    """
     logs: Logs | None = None
     try:
         while state.steps < config.planned_steps:
@@ -125,8 +128,8 @@ def _learn(config: Config, envs: Environments, run_dir: Path, state: RunState, w
             logs.episodes.append(state.iteration, rollout)
             logs.metrics.append(row)
             save_checkpoint(run_dir, state, config.iterations)
-            if watch is not None:
-                watch(row)
+            if watch is not None and asks_to_stop(watch(row)):
+                break
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
