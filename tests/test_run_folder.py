@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -145,6 +146,34 @@ def test_any_other_answer_of_a_watcher_changes_nothing(answer, tmp_path):
     watch, seen = until(1, answer)
     equipoise.train("trpo", TASK, run_dir=tmp_path / "run", watch=watch, **QUICK)
     assert seen == [1, 2, 3]
+
+
+# Earlier checkpoints
+
+
+def test_an_earlier_checkpoint_is_opened_and_evaluated_as_what_it_is(run, tmp_path, capsys):
+    cut = equipoise.train("trpo", TASK, run_dir=tmp_path / "cut", **{**QUICK, "total_steps": 80})
+    early = equipoise.Run.load(run, iteration=2)
+    observation = np.array([0.3, -0.2])
+    assert np.array_equal(early.policy(observation), cut.policy(observation))
+    assert not np.array_equal(early.policy(observation), equipoise.Run.load(run).policy(observation))
+    found = equipoise.evaluate(early, episodes=4, environment=TASK)
+    written = json.loads((run / "evaluation.json").read_text())
+    assert (written["iteration"], written["steps"]) == (found.iteration, found.steps) == (2, 80)
+    assert main(["evaluate", str(run), "--environment", TASK, "--episodes", "4", "--iteration", "2"]) == 0
+    assert json.loads((run / "evaluation.json").read_text()) == written
+    assert "iteration 2," in capsys.readouterr().out
+    assert equipoise.evaluate(equipoise.Run.load(run), episodes=4, environment=TASK).iteration == 3
+
+
+@pytest.mark.parametrize("command", ["evaluate", "render", "watch", "conflict"])
+def test_a_checkpoint_that_is_not_kept_is_told_with_those_that_are(command, run, capsys):
+    checkpoints(run)[1].unlink()
+    before = content(run)
+    assert main([command, str(run), "--environment", TASK, "--iteration", "20"]) == 2
+    said = capsys.readouterr().err
+    assert said == f"equipoise: {run} has no checkpoint of iteration 20; there: 1, 3; nearest: 3\n"
+    assert content(run) == before
 
 
 # One training at a time

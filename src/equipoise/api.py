@@ -14,7 +14,7 @@ from equipoise.algorithms.rule import Rule
 from equipoise.errors import UsageError, unknown
 from equipoise.settings import as_declared
 from equipoise.training import loop
-from equipoise.training.config import Config, Environment
+from equipoise.training.config import Config, Environment, as_words
 from equipoise.training.run import Run
 from equipoise.training.watcher import Watcher
 
@@ -39,7 +39,8 @@ def train(
         threads: physics threads (0: all cores); results do not depend on it.
         watch: called with every iteration's row of metrics, once its checkpoint is on the disk. If it returns False,
             training ends there, and `resume` goes on; anything else, None too, changes nothing.
-        options: fields of `Config`: `total_steps`, `seed`, `limits`, …
+        options: fields of `Config`: `total_steps`, `seed`, `limits`, … Arguments for an environment that Gymnasium
+            makes are `env_args`, a dictionary.
 
     Raises:
         UsageError: anything that is not allowed, before anything is written.
@@ -53,6 +54,8 @@ def train(
     chosen = algorithm_of(algorithm)
     name = task if isinstance(task, str) else getattr(task, "__qualname__", type(task).__qualname__)
     hints = typing.get_type_hints(Config)
+    if "env_args" in options:
+        options["env_args"] = as_words(options["env_args"])
     options = {option: as_declared(hints[option], value, option) for option, value in options.items()}
     config = Config(task=name, algorithm=chosen, algorithm_name=name_of(algorithm), **options).plain()
     folder = Path(run_dir) if run_dir is not None else default_run_dir(config)

@@ -18,11 +18,12 @@ def render(
     episodes: int = 1,
     seed: int = 0,
     deterministic: bool = False,
+    iteration: int | None = None,
     size: tuple[int, int] = (640, 480),
     environment: EnvironmentId = None,
     algorithm: AlgorithmName = None,
 ) -> None:
-    """Film a run's newest policy in real time, with reward so far and cost so far against its limit in the picture.
+    """Film a run's policy in real time, with reward so far and cost so far against its limit in the picture.
 
     Args:
         run: Folder of the run.
@@ -30,6 +31,7 @@ def render(
         episodes: Episodes to film, one after the other.
         seed: Decides the episodes.
         deterministic: Take mean actions, instead of drawing them from the policy as in training.
+        iteration: Checkpoint to take the policy from; by default the newest.
         size: Width and height of the picture; your own environment has its own size.
         environment: For a run on an environment MODULE:ID, the same again: it allows the import.
         algorithm: For a run of an algorithm MODULE:NAME, the same again: it allows the import.
@@ -39,7 +41,7 @@ def render(
     from equipoise.films.film import film
     from equipoise.training.folder import near
 
-    opened = open_run(run, algorithm)
+    opened = open_run(run, algorithm, iteration)
     with Progress(transient=True, disable=not sys.stdout.isatty()) as progress:
         bar = progress.add_task("filming", total=episodes)
 
@@ -55,18 +57,20 @@ def watch(
     run: RunFolder,
     seed: int = 0,
     deterministic: bool = False,
+    iteration: int | None = None,
     environment: EnvironmentId = None,
     algorithm: AlgorithmName = None,
 ) -> None:
-    """Watch a run's newest policy live in MuJoCo's viewer, until its window is closed.
+    """Watch a run's policy live in MuJoCo's viewer, until its window is closed.
 
     Args:
         run: Folder of the run.
         seed: Decides the episodes.
         deterministic: Take mean actions, instead of drawing them from the policy as in training.
+        iteration: Checkpoint to take the policy from; by default the newest.
         environment: For a run on an environment MODULE:ID, the same again: it allows the import.
         algorithm: For a run of an algorithm MODULE:NAME, the same again: it allows the import.
     """
     from equipoise.films.watch import watch as watch_run
 
-    watch_run(open_run(run, algorithm), seed, deterministic, environment)
+    watch_run(open_run(run, algorithm, iteration), seed, deterministic, environment)

@@ -19,7 +19,7 @@ from equipoise.cli.options import NUMBERS, AggregatorName, AlgorithmName, Enviro
 from equipoise.errors import UsageError
 from equipoise.gradients import load
 from equipoise.training import loop
-from equipoise.training.config import Config, balance_of
+from equipoise.training.config import Config, balance_of, name_to_repeat
 from equipoise.training.display import Display, ending
 from equipoise.training.folder import command, near
 from equipoise.training.picture import draw
@@ -114,9 +114,9 @@ ALL = ("environment", "algorithm", "aggregator")
 
 def named_again(config: Config, *options: str) -> str:
     """Return the `options` with which a command allows the imports that a run needs."""
-    names = config.task, config.algorithm_name, balance_of(config.algorithm)
-    named = zip(ALL, names, strict=True)
-    return "".join(f" --{option} {shlex.quote(n)}" for option, n in named if option in options and ":" in n)
+    own = [name if ":" in name else None for name in (config.algorithm_name, balance_of(config.algorithm))]
+    named = zip(ALL, (name_to_repeat(config), *own), strict=True)
+    return "".join(f" --{option} {shlex.quote(name)}" for option, name in named if option in options and name)
 
 
 def _preset(arguments: list[str]) -> str | None:

@@ -28,7 +28,7 @@ from equipoise.physics import Simulator
 from equipoise.policy import Actor
 from equipoise.problem import Estimate
 from equipoise.training.budget import renew_budget
-from equipoise.training.checkpoint import RunState, kept_iterations, load_checkpoint
+from equipoise.training.checkpoint import RunState, find_iteration, kept_iterations, load_checkpoint
 from equipoise.training.config import Environment, balance_of, reopen_simulator
 from equipoise.training.jax_doors import uses_jax
 from equipoise.training.rollout import collect, random_for
@@ -108,9 +108,7 @@ def analyse(
         raise unknown("cost", cost, names)
     if not kept or not run.metrics:
         raise UsageError(f"{run.path} has no checkpoint: there is no policy whose gradients could be taken")
-    iteration = kept[-1] if iteration is None else iteration
-    if iteration not in kept:
-        raise UsageError(f"{run.path} has no checkpoint of iteration {iteration}; there: {', '.join(map(str, kept))}")
+    iteration = find_iteration(run.path, kept, run.state.iteration if iteration is None else iteration)
     if episodes < 4:
         raise UsageError(f"episodes is {episodes}; allowed: 4 or more")
     if grid < 3 or grid % 2 == 0:

@@ -40,7 +40,7 @@ def analyse_conflict(
 
     Args:
         run: the run.
-        iteration: checkpoint to look at closely; by default the newest.
+        iteration: checkpoint to look at closely; by default that which `run` was opened at, usually the newest.
         episodes: fresh episodes at every checkpoint, and at every point of the map.
         seed: decides the episodes.
         grid: points of the map in each direction, an odd number.

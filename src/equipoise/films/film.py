@@ -37,7 +37,7 @@ def film(
     environment: Environment | None = None,
     watch: Callable[[Episode], object] | None = None,
 ) -> Path:
-    """Film the newest policy of `run` and return the film's path; `UsageError` where that cannot be done.
+    """Film the policy of `run` and return the film's path; `UsageError` where that cannot be done.
 
     Args:
         run: the run.

@@ -73,12 +73,16 @@ class Evaluation:
     """Actions drawn from the policy, as in training: what the limits were trained for."""
     deterministic: PolicyReport
     """Mean actions."""
+    iteration: int
+    """Iterations of training that the policy had behind it."""
+    steps: int
+    """Environment steps of training that it had behind it."""
 
 
 def evaluate(
     run: Run, episodes: int = 100, seed: int = 0, environment: Environment | None = None, threads: int = 0
 ) -> Evaluation:
-    """Evaluate the newest policy of `run` on fresh episodes.
+    """Evaluate the policy of `run` on fresh episodes; `Run.load(…, iteration=N)` gives an earlier one.
 
     Writes into its folder what it found, `evaluation.json`, and each episode's reward and costs, `evaluation.csv`.
     `environment` has to be given again where the task is a callable or a MODULE:ID. Raises `UsageError` for
@@ -111,7 +115,7 @@ def save(evaluation: Evaluation, episodes: Sequence[Row], run: Run) -> bool:
 def assess(
     run: Run, episodes: int, seed: int, environment: Environment | None, threads: int
 ) -> tuple[Evaluation, list[Row]]:
-    """Evaluate the newest policy of `run` on fresh episodes, and write nothing; return also a row for each episode.
+    """Evaluate the policy of `run` on fresh episodes, and write nothing; return also a row for each episode.
 
     See `evaluate`.
     """
@@ -139,7 +143,7 @@ def assess(
             rows += [{"policy": policy, **row} for row in episode_rows(returns, costs, run.problem.cost_names)]
     finally:
         simulator.close()
-    return Evaluation(*reports), rows
+    return Evaluation(*reports, run.state.iteration, run.state.steps), rows
 
 
 def report(

@@ -71,7 +71,8 @@ def resume(
 ) -> Run:
     """Continue the run in `run_dir` from its newest checkpoint, bit for bit as if it had never stopped.
 
-    Ends earlier where `watch` returns False. Raises `UsageError` where rows of metrics.csv would be lost because the checkpoint they led to is gone.
+    Ends earlier where `watch` returns False. Raises `UsageError` where rows of metrics.csv would be lost because the
+    checkpoint they led to is gone.
 
     `environment` has to be given again where the task is a callable or a MODULE:ID, and `algorithm` where the run has
     one of the user's own.

@@ -69,25 +69,28 @@ class Run(Record):
     config: Config
     """What it was asked to do."""
     state: RunState
-    """The newest checkpoint."""
+    """The checkpoint that it was opened at, the newest unless another was asked for."""
 
     @classmethod
     @uses_jax
-    def load(cls, path: str | Path, own: Algorithm | None = None) -> Run:
-        """Open the run in `path`; `UsageError` if it is none, nothing was learned, or what is there cannot be read.
+    def load(cls, path: str | Path, own: Algorithm | None = None, iteration: int | None = None) -> Run:
+        """Open the run in `path`, at its newest checkpoint or at that of an earlier `iteration`.
 
-        `own` is the user's own algorithm, if the run has one: no module is imported because a file names it.
+        `own` is the user's own algorithm, if the run has one: no module is imported because a file names it. The policy
+        is the checkpoint's; the metrics are those of the whole run. Raises `UsageError` if `path` is no run, nothing
+        was learned, or what is there cannot be read, and where only other checkpoints are there, naming them and the
+        nearest.
         """
         path = Path(path)
         config, problem = read_config(path, own)
         rows = read_metrics(path / "metrics.csv", problem.cost_names)
-        state = load_checkpoint(path, state_shapes(config, problem))
+        state = load_checkpoint(path, state_shapes(config, problem), iteration)
         return cls(path.absolute(), problem, config.algorithm_name, config.seed, rows, config, state)
 
     @functools.cached_property
     @uses_jax
     def policy(self) -> Actor:
-        """The newest policy: `run.policy(observation)` is its mean action, `run.policy.sample` draws an action.
+        """The checkpoint's policy: `run.policy(observation)` is its mean action, `run.policy.sample` draws an action.
 
         It takes what the environment observes and acts as it did in training, where the environment clipped actions.
         """
