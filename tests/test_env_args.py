@@ -10,6 +10,7 @@ import pytest
 import equipoise
 import rail
 from equipoise.cli import main
+from equipoise.cli.train import named_again
 from equipoise.environments.arguments import read_arguments, write_arguments
 from equipoise.environments.foreign import gymnasium_factory
 
@@ -108,12 +109,8 @@ def test_a_run_keeps_its_arguments_and_is_evaluated_and_resumed_with_them(tmp_pa
     run = tmp_path / "run"
     assert main([*COMMAND, str(run), "--env-args", "slope=0.3", "name=steep", "steps=4", "icy=true"]) == 0
     assert set(Sloped.made) == {(0.3, "steep", 4, True)}
-    assert json.loads((run / "config.json").read_text())["env_args"] == [
-        "slope=0.3",
-        "name=steep",
-        "steps=4",
-        "icy=true",
-    ]
+    kept = json.loads((run / "config.json").read_text())["env_args"]
+    assert kept == ["slope=0.3", "name=steep", "steps=4", "icy=true"]
     opened = equipoise.Run.load(run)
     assert min(row["cost/cost"] for row in opened.metrics) >= 0.3 * 20
     Sloped.made.clear()
@@ -169,3 +166,4 @@ def test_a_text_from_a_run_s_file_is_used_only_if_the_environment_is_named(tmp_p
     assert "makes its environment with name=/etc/passwd" in said and "--environment Sloped-v0" in said
     assert not Sloped.made
     assert main(["evaluate", str(run), "--episodes", "2", "--environment", "Sloped-v0"]) == 0
+    assert named_again(equipoise.Run.load(run).config, "environment") == " --environment Sloped-v0"
