@@ -111,6 +111,20 @@ def test_a_checkpoint_under_another_number_is_refused(run):
         equipoise.Run.load(run)
 
 
+# A run that is complete
+
+
+def test_a_complete_run_needs_no_environment_to_say_that_nothing_is_left(run, capsys):
+    before = content(run)
+    assert main(["resume", str(run)]) == 0
+    told = capsys.readouterr()
+    assert "was complete, nothing is left to be done: 120 steps of 120" in told.out
+    assert "equipoise resume" not in told.out and "allow that" not in told.err
+    resumed = equipoise.resume(run)
+    assert resumed.state.iteration == 3
+    assert {name: data for name, data in content(run).items() if name != Path("plot.png")} == before
+
+
 # A watcher that ends a run
 
 

@@ -15,7 +15,8 @@ from equipoise.errors import UsageError, unknown
 from equipoise.settings import as_declared
 from equipoise.training import loop
 from equipoise.training.config import Config, Environment, as_words
-from equipoise.training.run import Run
+from equipoise.training.display import Display
+from equipoise.training.run import Run, read_config, steps_done
 from equipoise.training.watcher import Watcher
 
 
@@ -38,7 +39,8 @@ def train(
         run_dir: the new folder of the run; by default `runs/TASK-ALGORITHM-seedSEED`.
         threads: physics threads (0: all cores); results do not depend on it.
         watch: called with every iteration's row of metrics, once its checkpoint is on the disk. If it returns False,
-            training ends there, and `resume` goes on; anything else, None too, changes nothing.
+            training ends there, and `resume` goes on; anything else, None too, changes nothing. Without it, progress is
+            shown on stderr where somebody looks: at a terminal, or in a notebook.
         options: fields of `Config`: `total_steps`, `seed`, `limits`, … Arguments for an environment that Gymnasium
             makes are `env_args`, a dictionary.
 
@@ -61,7 +63,8 @@ def train(
     folder = Path(run_dir) if run_dir is not None else default_run_dir(config)
     environment = None if isinstance(task, str) else task
     threads = as_declared(int, threads, "threads")
-    return loop.train(config, folder, environment=environment, threads=threads, watch=watch)
+    with Display(config, shown=None if watch is None else False) as display:
+        return loop.train(config, folder, environment=environment, threads=threads, watch=watch or display.show)
 
 
 def algorithm_of(algorithm: str | Algorithm | Rule) -> Algorithm:
@@ -103,7 +106,11 @@ def resume(
         UsageError: anything that is not allowed, and rows of metrics.csv that would be lost.
     """
     own = None if algorithm is None else algorithm_of(algorithm)
-    return loop.resume(Path(run_dir), environment=environment, algorithm=own, threads=threads, watch=watch)
+    folder = Path(run_dir)
+    config, problem = read_config(folder, own)
+    steps = steps_done(folder, problem)
+    with Display(config, steps, shown=None if watch is None else False) as display:
+        return loop.resume(folder, environment=environment, algorithm=own, threads=threads, watch=watch or display.show)
 
 
 def default_run_dir(config: Config) -> Path:

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from equipoise.cli.options import AlgorithmName, EnvironmentId, RunFolder, open_run
+from equipoise.progress import Progress
 
 if TYPE_CHECKING:
     from equipoise.statistics import Interval
@@ -38,7 +39,8 @@ def evaluate(
     from equipoise.training.evaluate import assess, save
 
     opened = open_run(run, algorithm, iteration)
-    result, single = assess(opened, episodes, seed, environment, threads)
+    with Progress(f"evaluating {opened.problem.id}", shown=True) as progress:
+        result, single = assess(opened, episodes, seed, environment, threads, progress.reach)
     what = f"{escape(opened.problem.id)}, iteration {result.iteration}"
     table = Table(title=f"{what}, {episodes} episodes each, 95 % intervals")
     table.add_column("")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from equipoise.cli.options import AlgorithmName, EnvironmentId, RunFolder, open_run
+from equipoise.progress import Progress
 
 if TYPE_CHECKING:
     from equipoise.films.play import Episode
@@ -36,18 +36,15 @@ def render(
         environment: For a run on an environment MODULE:ID, the same again: it allows the import.
         algorithm: For a run of an algorithm MODULE:NAME, the same again: it allows the import.
     """
-    from rich.progress import Progress
-
     from equipoise.films.film import film
     from equipoise.training.folder import near
 
     opened = open_run(run, algorithm, iteration)
-    with Progress(transient=True, disable=not sys.stdout.isatty()) as progress:
-        bar = progress.add_task("filming", total=episodes)
+    with Progress(f"filming {opened.problem.id}", shown=True) as progress:
 
         def show(episode: Episode) -> None:
             share = 1.0 if episode.end else episode.steps / opened.problem.horizon
-            progress.update(bar, completed=episode.number - 1 + share)
+            progress.reach((episode.number - 1 + share) / episodes)
 
         path = film(opened, out, episodes, seed, deterministic, size, environment, show)
     print(f"written: {near(path)}")

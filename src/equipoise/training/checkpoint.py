@@ -42,6 +42,9 @@ class RunState(NamedTuple):
     last_estimate: Float[np.ndarray, " m"]
     """The last iteration's Ĵ_r and Ĵ_k; NaN before the first."""
 
+    def __repr__(self) -> str:
+        return f"<RunState after iteration {self.iteration}, {self.steps:,} steps>"
+
 
 def save_checkpoint(run: Path, state: RunState, iterations: int) -> None:
     """Write the checkpoint of `state`, then drop its predecessor unless it is one of those kept along the run."""

@@ -60,10 +60,13 @@ class Config:
     """For an environment that Gymnasium makes by its id: arguments of its own, as in `friction=0.3 terrain=hills`. What
     is no number, True, False or None is a text."""
 
+    def __repr__(self) -> str:
+        return f"<Config of {self.algorithm_name} on {self.task}: {self.total_steps:,} steps, seed {self.seed}>"
+
     @property
     def iterations(self) -> int:
         """Number of updates, where every iteration has as many steps."""
-        return -(-self.total_steps // self.steps_per_iteration)
+        return -(-self.total_steps // max(1, self.steps_per_iteration))  # 0 is refused, but may be looked at before
 
     @property
     def planned_steps(self) -> int:

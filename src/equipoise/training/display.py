@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from types import TracebackType
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from equipoise.progress import LINE_EVERY, error_console, somebody_looks
 from equipoise.training.config import Config
 from equipoise.training.metrics import Row
 from equipoise.training.run import Run
-
-LINE_EVERY = 10.0
-"""Seconds between lines where there is no terminal to redraw."""
 
 
 def with_error(mean: float, error: float) -> str:
@@ -63,10 +62,19 @@ def ending(run: Run) -> Table:
 
 
 class Display:
-    """Shows every iteration as it comes: redrawn on a terminal, a line now and then elsewhere."""
+    """Shows every iteration as it comes, on stderr: redrawn on a terminal, a line now and then elsewhere.
 
-    def __init__(self, title: str, config: Config, steps: int = 0) -> None:
-        self._console = Console(stderr=False)
+    Args:
+        config: what is trained.
+        steps: those done already.
+        shown: whether to show anything; by default, if somebody looks.
+    """
+
+    def __init__(self, config: Config, steps: int = 0, shown: bool | None = None) -> None:
+        title = f"{config.algorithm_name} on {config.task}"
+        self._console = error_console()
+        self._shown = somebody_looks() if shown is None else shown
+        self._begins = f"{title}: {config.planned_steps:,} steps, {config.steps_per_iteration:,} an iteration"
         self._bar = Progress(
             TextColumn(f"[bold]{escape(title)}"),
             BarColumn(),
@@ -77,11 +85,13 @@ class Display:
         )
         self._task = self._bar.add_task("", total=config.planned_steps, completed=steps)
         self._live = Live(self._bar, console=self._console, transient=True, refresh_per_second=4)
-        self._last_line = 0.0
+        self._last_line = -LINE_EVERY
 
     def __enter__(self) -> Display:
-        if self._console.is_terminal:
+        if self._shown and self._console.is_terminal:
             self._live.start()
+        elif self._shown:
+            self._line(self._begins)
         return self
 
     def __exit__(
@@ -91,6 +101,8 @@ class Display:
 
     def show(self, row: Row) -> None:
         """Show the iteration described by `row`."""
+        if not self._shown:
+            return
         self._bar.update(self._task, completed=row["steps"])
         if self._console.is_terminal:
             self._live.update(Group(summary(row), self._bar))
@@ -101,9 +113,10 @@ class Display:
                 for column in row
                 if column.startswith("cost/")
             )
-            self._console.print(
+            self._line(
                 f"iteration {row['iteration']:>4}  reward {row['reward']:.4g}  {costs}  {row['mode']}  "
-                f"{row['steps_per_second']:,.0f} steps/s",
-                highlight=False,
-                markup=False,
+                f"{row['steps_per_second']:,.0f} steps/s"
             )
+
+    def _line(self, said: str) -> None:
+        print(said, file=sys.stderr, flush=True)

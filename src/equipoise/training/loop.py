@@ -28,7 +28,7 @@ from equipoise.training.folder import command, demand_new, reserved
 from equipoise.training.jax_doors import uses_jax
 from equipoise.training.metrics import MetricsLog, Row, measure
 from equipoise.training.rollout import Rollout, collect, random_key
-from equipoise.training.run import Run, first_state, read_config, resumed_state
+from equipoise.training.run import Run, first_state, is_complete, read_config, resumed_state
 from equipoise.training.update import update
 from equipoise.training.watcher import Watcher, asks_to_stop
 
@@ -75,10 +75,12 @@ def resume(
     checkpoint they led to is gone.
 
     `environment` has to be given again where the task is a callable or a MODULE:ID, and `algorithm` where the run has
-    one of the user's own.
+    one of the user's own. A run that is complete needs no environment: it is returned as it is.
     """
     config, problem = read_config(run_dir, algorithm)
     run_dir = run_dir.absolute()
+    if is_complete(run_dir, config, problem):
+        return Run.load(run_dir, algorithm)
     with (
         contextlib.closing(
             Environments(lambda sized: reopen_simulator(sized, problem, threads, environment), config)

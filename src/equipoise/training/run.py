@@ -44,6 +44,12 @@ def read_config(path: Path, own: Algorithm | None = None) -> tuple[Config, Probl
     return config, problem
 
 
+def steps_done(path: Path, problem: Problem) -> int:
+    """Return the environment steps of the run in `path` that its metrics.csv has."""
+    rows = read_metrics(path / "metrics.csv", problem.cost_names)
+    return int(rows[-1]["steps"]) if rows else 0
+
+
 def flattener(problem: Problem) -> Callable[[Any], np.ndarray] | None:
     """Return what makes vectors of the problem's observations; None where they are vectors of any kind.
 
@@ -70,6 +76,14 @@ class Run(Record):
     """What it was asked to do."""
     state: RunState
     """The checkpoint that it was opened at, the newest unless another was asked for."""
+
+    def __repr__(self) -> str:
+        return super().__repr__()  # for a dataclass would have one made that writes out every array
+
+    def _stands(self) -> str:
+        rows = len(self.metrics)
+        opened = f"opened at iteration {self.state.iteration}, " if self.state.iteration != rows else ""
+        return opened + super()._stands()
 
     @classmethod
     @uses_jax
@@ -155,6 +169,12 @@ def _init(config: Config, problem: Problem) -> Callable[[PRNGKeyArray], LearnerS
 def _state_of(learner: LearnerState, problem: Problem) -> RunState:
     constraints = len(problem.cost_names)
     return RunState(learner, 0, 0, np.zeros(constraints), np.full(1 + constraints, np.nan))
+
+
+def is_complete(run: Path, config: Config, problem: Problem) -> bool:
+    """Return whether nothing is left to be done of the run in `run`: its last row and its checkpoint are there."""
+    rows, kept = read_metrics(run / "metrics.csv", problem.cost_names), kept_iterations(run)
+    return bool(rows and kept) and rows[-1]["steps"] >= config.planned_steps and rows[-1]["iteration"] == kept[-1]
 
 
 def resumed_state(run: Path, config: Config, problem: Problem) -> RunState:
