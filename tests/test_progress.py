@@ -6,6 +6,7 @@ import dataclasses
 import io
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import equipoise
 from equipoise import progress
 from equipoise.cli import main
 from equipoise.progress import Progress
+from equipoise.training import display
 from equipoise.training.config import Config
 from equipoise.training.record import Record
 
@@ -89,12 +91,23 @@ def test_the_theory_says_how_far_it_is(every_step, monkeypatch, capsys, tmp_path
     assert said(capsys)[:2] == ["100 problems: begins", "100 problems: 50 %, 0 s, about 0 s left"]
 
 
-def test_training_begins_with_a_line_on_stderr(tmp_path, capsys):
+def test_training_says_its_iterations_on_stderr(tmp_path, capsys):
     options = ["--num-envs", "2", "--steps-per-iteration", "40", "--limits", "1", "--total-steps", "80"]
     assert main(["train", "pcrpo", TASK, "--run-dir", str(tmp_path / "run"), *options]) == 0
+    assert said(capsys)[0].startswith("iteration    1  reward ")
+
+
+def test_an_iteration_that_takes_long_is_not_silent(run, monkeypatch, capsys):
+    monkeypatch.setattr(display, "LINE_EVERY", 0.02)
+    with display.Display(run.config, shown=True) as shown:
+        time.sleep(0.2)
+        shown.show(run.metrics[0])
+        time.sleep(0.2)
     lines = said(capsys)
-    assert lines[0] == f"pcrpo on {TASK}: 80 steps, 40 an iteration"
-    assert lines[1].startswith("iteration    1  reward ")
+    assert lines[0] == f"pcrpo on {TASK}: at work, no iteration is over yet"
+    assert lines[-1] == f"pcrpo on {TASK}: after iteration 1"
+    time.sleep(0.1)
+    assert said(capsys) == []
 
 
 def test_an_iteration_of_no_steps_is_told_in_a_line(tmp_path, capsys):
@@ -122,9 +135,7 @@ def test_python_is_silent_where_nobody_looks(run, tmp_path, every_step, capsys):
 def test_python_says_how_far_it_is_where_somebody_looks(run, tmp_path, every_step, monkeypatch, capsys):
     monkeypatch.setattr(progress, "in_notebook", lambda: True)
     equipoise.train("pcrpo", TASK, run_dir=tmp_path / "run", **SIZES)
-    lines = said(capsys)
-    assert lines[0] == f"pcrpo on {TASK}: 80 steps, 40 an iteration"
-    assert lines[1].startswith("iteration    1  reward ")
+    assert said(capsys)[0].startswith("iteration    1  reward ")
     equipoise.evaluate(run, episodes=2, environment=TASK)
     assert said(capsys)[0] == f"evaluating {TASK}: begins"
     equipoise.evaluate(run, episodes=2, environment=TASK, progress=False)

@@ -54,13 +54,10 @@ class Progress:
         )
         self._task = self._bar.add_task(escape(title), total=1.0)
         self._began = self._last = 0.0
+        self._begun = False
 
     def __enter__(self) -> Progress:
         self._began = self._last = time.monotonic()
-        if self._shown and self._console.is_terminal:
-            self._bar.start()
-        elif self._shown:
-            self._line("begins")
         return self
 
     def __exit__(
@@ -70,8 +67,17 @@ class Progress:
             self._bar.stop()
 
     def reach(self, share: float, doing: str = "") -> None:
-        """Say that `share` of the work is done, and what is being done now. It may be called as often as one likes."""
+        """Say that `share` of the work is done, and what is being done now. It may be called as often as one likes.
+
+        Nothing is shown before the first call, so that what is refused until then is all that is said.
+        """
         now = time.monotonic()
+        if self._shown and not self._begun:
+            self._begun = True
+            if self._console.is_terminal:
+                self._bar.start()
+            else:
+                self._line("begins")
         if not self._shown or now - self._last < (REDRAW_EVERY if self._console.is_terminal else LINE_EVERY):
             return
         self._last = now

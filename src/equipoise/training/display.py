@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from types import TracebackType
 
@@ -74,7 +75,8 @@ class Display:
         title = f"{config.algorithm_name} on {config.task}"
         self._console = error_console()
         self._shown = somebody_looks() if shown is None else shown
-        self._begins = f"{title}: {config.planned_steps:,} steps, {config.steps_per_iteration:,} an iteration"
+        self._title, self._iteration = title, 0
+        self._ticker, self._ended = threading.Thread(target=self._tick, daemon=True), threading.Event()
         self._bar = Progress(
             TextColumn(f"[bold]{escape(title)}"),
             BarColumn(),
@@ -91,19 +93,21 @@ class Display:
         if self._shown and self._console.is_terminal:
             self._live.start()
         elif self._shown:
-            self._line(self._begins)
+            self._ticker.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._live.stop()
+        self._ended.set()
 
     def show(self, row: Row) -> None:
         """Show the iteration described by `row`."""
         if not self._shown:
             return
         self._bar.update(self._task, completed=row["steps"])
+        self._iteration = row["iteration"]
         if self._console.is_terminal:
             self._live.update(Group(summary(row), self._bar))
         elif time.monotonic() - self._last_line >= LINE_EVERY:
@@ -117,6 +121,14 @@ class Display:
                 f"iteration {row['iteration']:>4}  reward {row['reward']:.4g}  {costs}  {row['mode']}  "
                 f"{row['steps_per_second']:,.0f} steps/s"
             )
+
+    def _tick(self) -> None:
+        """Say that a training goes on in which nothing has been said for a while."""
+        while not self._ended.wait(LINE_EVERY):
+            if time.monotonic() - self._last_line >= LINE_EVERY:
+                self._last_line = time.monotonic()
+                where = f"after iteration {self._iteration}" if self._iteration else "at work, no iteration is over yet"
+                self._line(f"{self._title}: {where}")
 
     def _line(self, said: str) -> None:
         print(said, file=sys.stderr, flush=True)
