@@ -13,6 +13,7 @@ from equipoise.errors import UsageError
 from equipoise.files import write_atomically
 from equipoise.films.overlay import Panel
 from equipoise.films.play import Episode, play
+from equipoise.films.scale import scales_of
 from equipoise.films.stage import Stage, open_stage
 from equipoise.films.video import encode
 from equipoise.training.config import Environment
@@ -92,7 +93,8 @@ def _frames(
             picture = stage.picture()
         if panel is None:
             width = max(LEAST_WIDTH, picture.shape[1] + picture.shape[1] % 2)
-            panel = Panel(title, run.problem.cost_names, run.limits, run.problem.horizon, stage.dt, width)
+            names, horizon = run.problem.cost_names, run.problem.horizon
+            panel = Panel(title, names, run.limits, horizon, stage.dt, width, scales_of(run))
         frame = above(picture, panel.draw(episode))
         for _ in range(last if episode.end else 1):
             yield frame
