@@ -16,7 +16,7 @@ SHADOW_RESOLUTION = 1024
 """A quarter of MuJoCo's own along each side: without a GPU a picture then takes half the time."""
 
 
-BRIGHT = {"ambient": 0.35, "diffuse": 0.6}
+BRIGHT = {"ambient": 0.35, "diffuse": 0.7}
 """The light at the camera in scenes without a light of their own worth the name."""
 
 

@@ -87,7 +87,7 @@ class Display:
         )
         self._task = self._bar.add_task("", total=config.planned_steps, completed=steps)
         self._live = Live(self._bar, console=self._console, transient=True, refresh_per_second=4)
-        self._last_line = -LINE_EVERY
+        self._last_line = self._last_row = -LINE_EVERY
 
     def __enter__(self) -> Display:
         if self._shown and self._console.is_terminal:
@@ -107,7 +107,7 @@ class Display:
         if not self._shown:
             return
         self._bar.update(self._task, completed=row["steps"])
-        self._iteration = row["iteration"]
+        self._iteration, self._last_row = row["iteration"], time.monotonic()
         if self._console.is_terminal:
             self._live.update(Group(summary(row), self._bar))
         elif time.monotonic() - self._last_line >= LINE_EVERY:
@@ -123,9 +123,9 @@ class Display:
             )
 
     def _tick(self) -> None:
-        """Say that a training goes on in which nothing has been said for a while."""
+        """Say that a training goes on in which no iteration has ended, and nothing was said, for a while."""
         while not self._ended.wait(LINE_EVERY):
-            if time.monotonic() - self._last_line >= LINE_EVERY:
+            if time.monotonic() - max(self._last_line, self._last_row) >= LINE_EVERY:
                 self._last_line = time.monotonic()
                 where = f"after iteration {self._iteration}" if self._iteration else "at work, no iteration is over yet"
                 self._line(f"{self._title}: {where}")

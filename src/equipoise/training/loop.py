@@ -80,6 +80,8 @@ def resume(
     config, problem = read_config(run_dir, algorithm)
     run_dir = run_dir.absolute()
     if is_complete(run_dir, config, problem):
+        with reserved(run_dir, new=False):  # nobody else is at it, and what a killed process left goes
+            pass
         return Run.load(run_dir, algorithm)
     with (
         contextlib.closing(
