@@ -12,6 +12,8 @@ from rich.markup import escape
 
 LINE_EVERY = 10.0
 """Seconds between lines where there is no terminal to redraw."""
+FORETOLD_FROM = 0.1
+"""Share of the work from which on the time that is left is foretold: the first part also compiles."""
 REDRAW_EVERY = 0.1
 """Seconds between pictures on a terminal."""
 
@@ -86,7 +88,7 @@ class Progress:
             self._bar.update(self._task, completed=share, description=escape(what))
             return
         passed = now - self._began
-        left = f", about {passed * (1 - share) / share:.0f} s left" if share > 0 else ""
+        left = f", about {passed * (1 - share) / share:.0f} s left" if share >= FORETOLD_FROM else ""
         self._line(f"{100 * share:.0f} %{f' ({doing})' if doing else ''}, {passed:.0f} s{left}")
 
     def _line(self, said: str) -> None:
