@@ -2,14 +2,19 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+LOWEST := .venv-lowest
 
-.PHONY: train test fuzz lint types bench pages clean
+.PHONY: train test test-lowest fuzz lint types bench pages clean
 
 train: $(VENV)/installed
 	$(BIN)/equipoise train pcrpo SafetyHalfCheetah-v4 --total-steps 1000000
 
 test: $(VENV)/installed-dev
 	$(BIN)/pytest
+
+# The lowest versions that pyproject.toml allows, in an environment of their own, which pip cannot resolve but uv can.
+test-lowest: $(LOWEST)/installed
+	$(LOWEST)/bin/python -m pytest
 
 fuzz: $(VENV)/installed-dev
 	$(BIN)/python tests/damage.py
@@ -28,7 +33,7 @@ pages: $(VENV)/installed
 	$(BIN)/python docs/generate.py
 
 clean:
-	rm -rf $(VENV) build dist
+	rm -rf $(VENV) $(LOWEST) build dist
 
 $(VENV)/pip:
 	$(PYTHON) -m venv $(VENV)
@@ -41,4 +46,10 @@ $(VENV)/installed: $(VENV)/pip pyproject.toml
 
 $(VENV)/installed-dev: $(VENV)/installed
 	$(BIN)/pip install --quiet --group dev
+	touch $@
+
+$(LOWEST)/installed: $(VENV)/pip pyproject.toml
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(LOWEST)
+	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --editable . --group dev
 	touch $@

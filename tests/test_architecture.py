@@ -12,7 +12,7 @@ import equipoise
 SOURCE = Path(equipoise.__file__).parent
 FILES = sorted(SOURCE.rglob("*.py"))
 
-GROUND = {"drawing", "errors", "files", "modules", "palette", "registry", "settings", "statistics"}
+GROUND = {"drawing", "errors", "files", "modules", "palette", "progress", "registry", "settings", "statistics"}
 """Root modules that every folder may import."""
 
 MAY_IMPORT = {
@@ -21,6 +21,7 @@ MAY_IMPORT = {
     "files": {"errors"},
     "modules": {"errors"},
     "palette": set(),
+    "progress": set(),
     "statistics": set(),
     "registry": {"errors", "modules"},
     "settings": {"errors"},

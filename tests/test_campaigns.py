@@ -247,6 +247,26 @@ def test_cores_are_shared_out():
     assert machine.share_out([0, 1], 3) == [(0,), (1,), (0,)]
 
 
+@pytest.mark.parametrize(
+    ("evaluation", "status"),
+    [
+        ('{"iteration": 2}', "finished"),
+        ('{"iteration": 1}', "stopped"),
+        ("{}", "stopped"),
+        ("[", "stopped"),
+        (None, "stopped"),
+    ],
+)
+def test_a_run_is_finished_when_its_last_policy_was_evaluated(evaluation, status, tmp_path, monkeypatch):
+    monkeypatch.setattr("equipoise.campaigns.folder.provenance", dict)
+    monkeypatch.setattr("equipoise.campaigns.folder.read_metrics", lambda path: [{"steps": 1}, {"steps": 2}])
+    folder = CampaignFolder.begin(tmp_path / "campaign", "stub", [job(0)], "")
+    folder.run_dir(job(0)).mkdir(parents=True)
+    if evaluation is not None:
+        (folder.run_dir(job(0)) / "evaluation.json").write_text(evaluation)
+    assert folder.standing(job(0)).status == status
+
+
 # Whole campaigns
 
 

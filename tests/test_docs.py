@@ -275,9 +275,9 @@ def test_an_own_algorithm_passes_its_own_test(own_rule):
 
 @every_document
 def test_make_targets_exist(path):
-    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     for _, text in blocks(path, *SHELL):
-        assert set(re.findall(r"^(?:\$ )?make (\w+)", text, re.MULTILINE)) <= targets
+        assert set(re.findall(r"^(?:\$ )?make ([\w-]+)", text, re.MULTILINE)) <= targets
 
 
 # docs/metrics.md

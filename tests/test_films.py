@@ -20,8 +20,9 @@ from equipoise.errors import UsageError
 from equipoise.films import overlay
 from equipoise.films import watch as watching
 from equipoise.films.film import above
-from equipoise.films.overlay import HEADER, ROW, Panel
+from equipoise.films.overlay import FOOT, HEADER, ROW, Panel
 from equipoise.films.play import Episode, play
+from equipoise.films.scale import Scale, round_up, scales_of
 from equipoise.films.video import encode
 from equipoise.palette import INK, INSIDE, OVER
 from equipoise.physics import NativePhysics
@@ -90,6 +91,12 @@ def episodes_of(run, simulator, episodes=1, seed=0, deterministic=False):
     return [e for e in play(run, simulator, episodes, seed, deterministic) if e.end]
 
 
+def test_a_watcher_that_returns_false_ends_the_film_there(rail, tmp_path):
+    path = equipoise.film(rail, tmp_path / "cut.mp4", environment=draws, watch=lambda episode: episode.steps < 3)
+    frames, _ = frames_of(path)
+    assert len(frames) == 4  # the start, and three steps
+
+
 # Play
 
 
@@ -148,8 +155,8 @@ def coloured(picture, colour):
 
 def test_each_cost_has_a_row_in_the_colour_of_its_state():
     panel = panel_at([[0, 0], [5, 5], [9, 11]])
-    assert panel.shape == (HEADER + 3 * ROW, 480, 3)
-    first, second = panel[HEADER + ROW : HEADER + 2 * ROW], panel[HEADER + 2 * ROW :]
+    assert panel.shape == (HEADER + 3 * ROW + FOOT, 480, 3)
+    first, second = panel[HEADER + ROW : HEADER + 2 * ROW], panel[HEADER + 2 * ROW : -FOOT]
     assert coloured(first, INSIDE).sum() > 200 and not coloured(first, OVER).any()
     assert coloured(second, OVER).sum() > 200 and not coloured(second, INSIDE).any()
 
@@ -161,23 +168,53 @@ def test_exactly_the_limit_is_within_it():
 def test_the_curve_ends_where_the_episode_is_and_crosses_the_limit_when_it_is_over():
     def end(panel):
         """The middle of the dot at the curve's end."""
-        area = panel[HEADER + ROW : HEADER + 2 * ROW, overlay.TEXT :]
+        area = panel[HEADER + ROW : HEADER + 2 * ROW, overlay.CURVE :]
         rows, columns = np.nonzero(coloured(area, INSIDE) | coloured(area, OVER))
         last = columns >= columns.max() - 4
         return rows[last].mean(), columns.max()
 
     inside, over = panel_at([[0, 0], [4, 0], [8, 0]]), panel_at([[0, 0], [6, 0], [12, 0]])
-    area = inside[HEADER + ROW : HEADER + 2 * ROW, overlay.TEXT :]
+    area = inside[HEADER + ROW : HEADER + 2 * ROW, overlay.CURVE :]
     (limit,) = [row for row in range(len(area)) if coloured(area, INK)[row].sum() > 50]
     assert end(over)[0] < limit < end(inside)[0]
-    width = 480 - overlay.TEXT - 10
+    width = 480 - overlay.CURVE - 10
     assert end(inside)[1] == pytest.approx(0.2 * width, abs=5), "2 steps of 10"
+
+
+@pytest.mark.parametrize(
+    ("value", "rounded"), [(0.0, 0.0), (1.0, 1.0), (1.01, 1.5), (33.6, 40.0), (0.071, 0.08), (999.0, 1000.0)]
+)
+def test_a_scale_ends_at_round_numbers(value, rounded):
+    assert round_up(value) == pytest.approx(rounded)
+    scale = Scale(-value, value)
+    assert (scale.low, scale.high) == (pytest.approx(-rounded), pytest.approx(rounded))
+
+
+def test_a_scale_is_known_before_the_film_begins_and_stays(rail, drawing):
+    """What is drawn at the same place in all pictures: the numbers beside the curves."""
+    wide = scales_of(rail)
+    assert all(scale.high > scale.low for scale in wide)
+    row = rail.metrics[-1]
+    assert wide[0].low <= row["reward"] <= wide[0].high
+    assert wide[1].high >= max(row["cost/far"], 1.25) and wide[2].high >= 1.25 * 99
+    frames, _ = frames_of(equipoise.film(rail, out="scaled.mp4", environment=draws))
+    numbers = [frame[52 + HEADER : -FOOT, overlay.TEXT : overlay.CURVE - 4] for frame in frames]
+    assert (numbers[0] < 200).any(), "there are numbers"
+    assert max(np.abs(numbers[0].astype(int) - later).mean() for later in numbers) < 3, "to what the coding changes"
+
+
+def test_a_curve_beyond_its_scale_makes_it_longer_and_nothing_makes_it_shorter():
+    scale = Scale(0.0, 40.0)
+    scale.cover(-3.0, 12.0)
+    assert (scale.low, scale.high) == (-3.0, 40.0)
+    scale.cover(0.0, 41.0)
+    assert (scale.low, scale.high) == (-3.0, 50.0)
 
 
 def test_a_panel_of_seven_costs_and_one_of_an_episodes_start_are_drawn():
     names = tuple("abcdefg")
     start = Panel("PCRPO", names, (0.0,) * 7, horizon=10, dt=0.1, width=480).draw(Episode(1, [np.zeros(7)]))
-    assert start.shape == (HEADER + 8 * ROW, 480, 3) and not coloured(start, OVER).any()
+    assert start.shape == (HEADER + 8 * ROW + FOOT, 480, 3) and not coloured(start, OVER).any()
 
 
 def test_the_picture_is_above_the_panel_and_the_whole_of_even_size():
@@ -199,7 +236,7 @@ def test_a_film_shows_the_policy_in_real_time(hopper, drawing):
     shown = 1 + episode.steps // 3 + (episode.steps % 3 > 0)
     assert len(frames) == shown - 1 + 42, "the last one stays for a second"
     assert len(frames) / rate - 1 == pytest.approx(episode.steps * 0.008, abs=0.05)
-    assert {frame.shape for frame in frames} == {(64 + HEADER + 2 * ROW, 480, 3)}
+    assert {frame.shape for frame in frames} == {(64 + HEADER + 2 * ROW + FOOT, 480, 3)}
     first, last = frames[0].astype(int), frames[-1].astype(int)
     assert np.abs(first - last)[:64].max() > 60, "the robot moves"
     assert np.abs(first - last)[64:].max() > 60, "the panel changes"
@@ -226,7 +263,7 @@ def test_the_same_seed_gives_the_same_pictures_and_episodes_follow_each_other(ho
 def test_an_environment_of_ones_own_is_filmed_as_it_draws_itself(rail, tmp_path):
     frames, rate = frames_of(equipoise.film(rail, environment=draws))
     assert (rail.path / "film.mp4").exists() and rate == 25
-    assert len(frames) == 40 + 25 and frames[0].shape == (52 + HEADER + 3 * ROW, 480, 3)
+    assert len(frames) == 40 + 25 and frames[0].shape == (52 + HEADER + 3 * ROW + FOOT, 480, 3)
     assert frames[0][:52].max() > 200
 
 

@@ -75,6 +75,17 @@ def test_the_camera_follows_the_robot(task_id, drawing):
     assert (here & there).sum() / (here | there).sum() > 0.7
 
 
+@pytest.mark.parametrize("task_id", ["SafetyReacher-v4", "SafetyPusher-v5"])
+def test_an_arm_is_bright_and_large_enough_to_be_seen(task_id, drawing):
+    camera = Camera(TASKS[task_id], 160, 120)
+    qpos, qvel, _ = start_of(task_id)
+    rows, columns = np.nonzero(silhouette(camera, qpos))
+    assert np.ptp(columns) > 0.2 * 160, "a fifth of the width"
+    assert np.ptp(columns) < 160 - 2 and np.ptp(rows) < 120 - 2, "and all of it"
+    assert np.median(camera.picture(qpos, qvel)[rows, columns].max(-1)) > 90
+    camera.close()
+
+
 def test_the_floor_looks_as_the_models_own_and_does_not_end(drawing):
     from gymnasium.envs.mujoco.mujoco_rendering import OffScreenViewer
 

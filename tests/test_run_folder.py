@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -110,6 +111,85 @@ def test_a_checkpoint_under_another_number_is_refused(run):
         equipoise.Run.load(run)
 
 
+# A run that is complete
+
+
+def test_a_complete_run_needs_no_environment_to_say_that_nothing_is_left(run, capsys):
+    before = content(run)
+    assert main(["resume", str(run)]) == 0
+    told = capsys.readouterr()
+    assert "was complete, nothing is left to be done: 120 steps of 120" in told.out
+    assert "equipoise resume" not in told.out and "allow that" not in told.err
+    resumed = equipoise.resume(run)
+    assert resumed.state.iteration == 3
+    assert {name: data for name, data in content(run).items() if name != Path("plot.png")} == before
+
+
+# A watcher that ends a run
+
+
+def until(iteration, answer):
+    """A watcher that answers from an iteration on, and remembers what it saw."""
+    seen = []
+
+    def watch(row):
+        seen.append(row["iteration"])
+        return answer if row["iteration"] >= iteration else None
+
+    return watch, seen
+
+
+@pytest.mark.parametrize("answer", [False, np.False_])
+def test_a_watcher_that_returns_false_ends_the_run_cleanly_and_it_can_go_on(answer, finished, tmp_path):
+    watch, seen = until(2, answer)
+    run = equipoise.train("trpo", TASK, run_dir=tmp_path / "cut", watch=watch, **QUICK)
+    assert seen == [1, 2] == [row["iteration"] for row in run.metrics]
+    assert run.state.iteration == 2
+    assert not (tmp_path / "cut" / LOCK).exists()
+    watch, seen = until(3, answer)
+    resumed = equipoise.resume(tmp_path / "cut", environment=TASK, watch=watch)
+    assert seen == [3]
+    whole = equipoise.Run.load(finished)
+    assert [row["reward"] for row in resumed.metrics] == [row["reward"] for row in whole.metrics]
+    observation = np.array([0.3, -0.2])
+    assert np.array_equal(resumed.policy(observation), whole.policy(observation))
+
+
+@pytest.mark.parametrize("answer", [None, True, 0, "", []])
+def test_any_other_answer_of_a_watcher_changes_nothing(answer, tmp_path):
+    watch, seen = until(1, answer)
+    equipoise.train("trpo", TASK, run_dir=tmp_path / "run", watch=watch, **QUICK)
+    assert seen == [1, 2, 3]
+
+
+# Earlier checkpoints
+
+
+def test_an_earlier_checkpoint_is_opened_and_evaluated_as_what_it_is(run, tmp_path, capsys):
+    cut = equipoise.train("trpo", TASK, run_dir=tmp_path / "cut", **{**QUICK, "total_steps": 80})
+    early = equipoise.Run.load(run, iteration=2)
+    observation = np.array([0.3, -0.2])
+    assert np.array_equal(early.policy(observation), cut.policy(observation))
+    assert not np.array_equal(early.policy(observation), equipoise.Run.load(run).policy(observation))
+    found = equipoise.evaluate(early, episodes=4, environment=TASK)
+    written = json.loads((run / "evaluation.json").read_text())
+    assert (written["iteration"], written["steps"]) == (found.iteration, found.steps) == (2, 80)
+    assert main(["evaluate", str(run), "--environment", TASK, "--episodes", "4", "--iteration", "2"]) == 0
+    assert json.loads((run / "evaluation.json").read_text()) == written
+    assert "iteration 2," in capsys.readouterr().out
+    assert equipoise.evaluate(equipoise.Run.load(run), episodes=4, environment=TASK).iteration == 3
+
+
+@pytest.mark.parametrize("command", ["evaluate", "render", "watch", "conflict"])
+def test_a_checkpoint_that_is_not_kept_is_told_with_those_that_are(command, run, capsys):
+    checkpoints(run)[1].unlink()
+    before = content(run)
+    assert main([command, str(run), "--environment", TASK, "--iteration", "20"]) == 2
+    said = capsys.readouterr().err
+    assert said == f"equipoise: {run} has no checkpoint of iteration 20; there: 1, 3; nearest: 3\n"
+    assert content(run) == before
+
+
 # One training at a time
 
 
@@ -199,7 +279,7 @@ def test_ctrl_c_says_what_is_there_and_how_to_go_on(tmp_path):
         process.send_signal(signal.SIGINT)
         said = process.communicate()[1]
         assert process.returncode == 130, said
-        return said.strip().splitlines()
+        return [line for line in said.splitlines() if line.startswith("equipoise: ")]
 
     folder = tmp_path / "my run"
     said = stopped(lambda: (folder / LOCK).exists())

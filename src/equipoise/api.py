@@ -14,9 +14,10 @@ from equipoise.algorithms.rule import Rule
 from equipoise.errors import UsageError, unknown
 from equipoise.settings import as_declared
 from equipoise.training import loop
-from equipoise.training.config import Config, Environment
-from equipoise.training.loop import Watcher
-from equipoise.training.run import Run
+from equipoise.training.config import Config, Environment, as_words
+from equipoise.training.display import Display
+from equipoise.training.run import Run, read_config, steps_done
+from equipoise.training.watcher import Watcher
 
 
 def train(
@@ -28,7 +29,7 @@ def train(
     watch: Watcher | None = None,
     **options: Any,
 ) -> Run:
-    """Train `algorithm` on `task` and return the finished run.
+    """Train `algorithm` on `task` and return the run, which is finished unless `watch` ended it earlier.
 
     Args:
         algorithm: a name (`equipoise algorithms`), a rule, as in `equipoise.PCRPO(metric="natural")`, which moves by a
@@ -37,8 +38,11 @@ def train(
             makes one.
         run_dir: the new folder of the run; by default `runs/TASK-ALGORITHM-seedSEED`.
         threads: physics threads (0: all cores); results do not depend on it.
-        watch: called with every iteration's row of metrics.
-        options: fields of `Config`: `total_steps`, `seed`, `limits`, …
+        watch: called with every iteration's row of metrics, once its checkpoint is on the disk. If it returns False,
+            training ends there, and `resume` goes on; anything else, None too, changes nothing. Without it, progress is
+            shown on stderr where somebody looks: at a terminal, or in a notebook.
+        options: fields of `Config`: `total_steps`, `seed`, `limits`, … Arguments for an environment that Gymnasium
+            makes are `env_args`, a dictionary.
 
     Raises:
         UsageError: anything that is not allowed, before anything is written.
@@ -52,12 +56,15 @@ def train(
     chosen = algorithm_of(algorithm)
     name = task if isinstance(task, str) else getattr(task, "__qualname__", type(task).__qualname__)
     hints = typing.get_type_hints(Config)
+    if "env_args" in options:
+        options["env_args"] = as_words(options["env_args"])
     options = {option: as_declared(hints[option], value, option) for option, value in options.items()}
     config = Config(task=name, algorithm=chosen, algorithm_name=name_of(algorithm), **options).plain()
     folder = Path(run_dir) if run_dir is not None else default_run_dir(config)
     environment = None if isinstance(task, str) else task
     threads = as_declared(int, threads, "threads")
-    return loop.train(config, folder, environment=environment, threads=threads, watch=watch)
+    with Display(config, shown=None if watch is None else False) as display:
+        return loop.train(config, folder, environment=environment, threads=threads, watch=watch or display.show)
 
 
 def algorithm_of(algorithm: str | Algorithm | Rule) -> Algorithm:
@@ -86,9 +93,24 @@ def resume(
     threads: int = 0,
     watch: Watcher | None = None,
 ) -> Run:
-    """Continue the run in `run_dir` bit for bit from its newest checkpoint; see `loop.resume`."""
+    """Continue the run in `run_dir` bit for bit from its newest checkpoint, and return it.
+
+    Args:
+        run_dir: the folder of the run.
+        environment: the user's own, to be given again where the task is a callable or a MODULE:ID.
+        algorithm: the user's own, where the run has one.
+        threads: physics threads (0: all cores); results do not depend on it.
+        watch: as for `train`.
+
+    Raises:
+        UsageError: anything that is not allowed, and rows of metrics.csv that would be lost.
+    """
     own = None if algorithm is None else algorithm_of(algorithm)
-    return loop.resume(Path(run_dir), environment=environment, algorithm=own, threads=threads, watch=watch)
+    folder = Path(run_dir)
+    config, problem = read_config(folder, own)
+    steps = steps_done(folder, problem)
+    with Display(config, steps, shown=None if watch is None else False) as display:
+        return loop.resume(folder, environment=environment, algorithm=own, threads=threads, watch=watch or display.show)
 
 
 def default_run_dir(config: Config) -> Path:

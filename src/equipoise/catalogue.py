@@ -37,7 +37,7 @@ def table_of_tasks() -> RenderableType:
             table.add_column(heading, justify="right", no_wrap=True)
         cautions = []
         for task in tasks:
-            name = task.id + (" [yellow]![/]" if task.caution else "")
+            name = task.id + (" [yellow]![/]" if cautions_of(task) else "")
             sizes = [str(task.observation_size), str(load_model(task).nu), str(task.horizon)]
             costs = list(_costs(task))
             if len(costs) == 1:
@@ -46,8 +46,7 @@ def table_of_tasks() -> RenderableType:
                 table.add_row(name, *sizes)
                 for cost, *numbers in costs:
                     table.add_row(f"  {cost}", "", "", "", *numbers)
-            if task.caution:
-                cautions.append(Text(f"! {task.id}: {task.caution}", "yellow"))
+            cautions += [Text(f"! {task.id}: {caution}", "yellow") for caution in cautions_of(task)]
         parts += [table, *cautions, ""]
     parts.append(
         "Limits are on the mean over episodes of an episode's summed cost. Beside them, to compare with: what a policy "
@@ -55,6 +54,23 @@ def table_of_tasks() -> RenderableType:
         "A task's formulas: equipoise tasks ID"
     )
     return Group(*parts)
+
+
+def cautions_of(task: type[Task]) -> list[str]:
+    """Return what has to be known of a task before its results are read: its own caution, and limits out of reach."""
+    found = [task.caution] if task.caution else []
+    for limit, score in zip(task.limits(), task.measured, strict=True):
+        if limit < score.cost_only:
+            found.append(
+                f"its limit of {limit:.4g} is below the {score.cost_only:.4g} of a policy trained on the cost alone, "
+                "and is not to be reached in a million steps"
+            )
+        elif limit >= score.unconstrained:
+            found.append(
+                f"its limit of {limit:.4g} is above the {score.unconstrained:.4g} of a policy trained on the reward "
+                "alone, and does not bind within a million steps"
+            )
+    return found
 
 
 def _costs(task: type[Task]) -> Iterator[tuple[str, str, str, str, str]]:
@@ -84,8 +100,7 @@ def page_of_task(task: type[Task]) -> RenderableType:
     usage.add_row("Gymnasium", f'gymnasium.make("equipoise/{task.id}")')
     usage.add_row("picture", f"equipoise tasks {task.id} --still picture.png")
     parts: list[RenderableType] = [f"[bold]{task.id}[/] ({task.suite})"]
-    if task.caution:
-        parts.append(Text(f"Caution: {task.caution}", "yellow"))
+    parts += [Text(f"Caution: {caution}", "yellow") for caution in cautions_of(task)]
     parts += ["", *_formulas(task), "", sizes, "", usage]
     return Group(*parts)
 

@@ -139,6 +139,10 @@ class Actor:
         self.std: Float[np.ndarray, " act"] = unit * np.exp(np.asarray(policy.log_std))
         """σ of each action."""
 
+    def __repr__(self) -> str:
+        layers = ", ".join(str(len(bias)) for _, bias in self._layers[:-1])
+        return f"<Actor: {len(self._mean)} numbers observed, layers of {layers or 'none'}, {len(self.std)} actions>"
+
     def mean(self, observation: Float[np.ndarray, "*n obs"]) -> Float[np.ndarray, "*n act"]:
         """Return the means of the policy's Gaussians at one or many vectors of observation, before anything clips."""
         if observation.shape[-1:] != self._mean.shape:

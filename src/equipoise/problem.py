@@ -42,6 +42,10 @@ class Problem:
     observation: str = ""
     """How the environment's observation becomes a vector (`environments.observations`); empty where it is one."""
 
+    def __repr__(self) -> str:
+        sizes = f"{self.observation_size} numbers observed, {self.action_size} actions, {self.horizon} steps"
+        return f"<Problem {self.id}: {sizes}, costs {', '.join(self.cost_names)}>"
+
 
 NO_BOUND = float(np.finfo(np.float32).max)
 """A bound that is none; many environments write it."""

@@ -16,6 +16,7 @@ from equipoise.campaigns.provenance import provenance
 from equipoise.errors import UsageError, described
 from equipoise.files import read_file, write_atomically
 from equipoise.training.config_file import VERSION, how_to_read, known_version
+from equipoise.training.evaluation_file import evaluated_iteration
 from equipoise.training.rows import Row, read_metrics
 
 FORMAT = 1
@@ -113,7 +114,7 @@ class CampaignFolder:
         """Return where a run stands."""
         rows = read_metrics(self.run_dir(job) / "metrics.csv")
         steps = rows[-1]["steps"] if rows else 0
-        if steps >= job.total_steps and (self.run_dir(job) / "evaluation.json").exists():
+        if steps >= job.total_steps and evaluated_iteration(self.run_dir(job)) == len(rows):
             return Standing("finished", rows)
         if _is_locked(self.path / "locks" / job.name):
             return Standing("running", rows)

@@ -19,6 +19,8 @@ from equipoise.training.metrics import Row
 
 REDRAW_EVERY = 1.0
 """Seconds between two looks at the metrics of all runs, on a terminal."""
+LINE_EVERY = 60.0
+"""Seconds between two lines, elsewhere; each run's end has a line of its own."""
 
 
 def result(row: Row) -> str:
@@ -73,6 +75,7 @@ class Progress:
         self._live = Live(console=console, auto_refresh=False, transient=True)
         self._standings = {job.name: folder.standing(job) for job in folder.jobs}
         self._began, self._first_steps, self._looked = time.monotonic(), self._steps(), 0.0
+        self._said = self._began
 
     def __enter__(self) -> Progress:
         if self._console.is_terminal:
@@ -85,7 +88,11 @@ class Progress:
         self._live.stop()
 
     def look(self) -> None:
-        """Redraw the table, on a terminal and now and then."""
+        """Redraw the table, on a terminal and now and then; elsewhere say how far it is, every minute."""
+        if not self._console.is_terminal and time.monotonic() - self._said >= LINE_EVERY:
+            self._said = time.monotonic()
+            self._refresh()
+            self._console.print(Text(self._summary()), soft_wrap=True)
         if self._console.is_terminal and time.monotonic() - self._looked >= REDRAW_EVERY:
             self._refresh()
             self._live.update(self._picture(), refresh=True)

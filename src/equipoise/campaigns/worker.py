@@ -14,7 +14,7 @@ from equipoise.errors import DiskFullError, UsageError
 from equipoise.files import is_full
 from equipoise.modules import served_from
 from equipoise.training import loop
-from equipoise.training.config import Config
+from equipoise.training.config import Config, name_to_repeat
 from equipoise.training.evaluate import evaluate
 from equipoise.training.run import Run, read_config
 
@@ -28,8 +28,7 @@ def do(folder: CampaignFolder, job: Job, threads: int = 0) -> None:
         config = config_of(job)
         config = scaled(config, problem_of(config), job.limits_scale)
         run = _train(config, folder.run_dir(job), threads)
-        environment = config.task if ":" in config.task else None
-        evaluate(run, job.evaluation_episodes, environment=environment, threads=threads)
+        evaluate(run, job.evaluation_episodes, environment=name_to_repeat(config), threads=threads)
 
 
 def _train(config: Config, path: Path, threads: int) -> Run:
@@ -38,8 +37,7 @@ def _train(config: Config, path: Path, threads: int) -> Run:
     found, _ = read_config(path, config.algorithm)
     if found != config:
         raise UsageError(f"{path} has another configuration than the campaign's file says; remove it to train it again")
-    environment = config.task if ":" in config.task else None
-    return loop.resume(path, environment=environment, algorithm=config.algorithm, threads=threads)
+    return loop.resume(path, environment=name_to_repeat(config), algorithm=config.algorithm, threads=threads)
 
 
 def die_with_parent() -> None:

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from equipoise.cli.options import AlgorithmName, EnvironmentId, RunFolder, open_run
+from equipoise.progress import Progress
 
 if TYPE_CHECKING:
     from equipoise.statistics import Interval
@@ -19,25 +20,29 @@ def evaluate(
     run: RunFolder,
     episodes: int = 100,
     seed: int = 0,
+    iteration: int | None = None,
     environment: EnvironmentId = None,
     algorithm: AlgorithmName = None,
     threads: int = 0,
 ) -> None:
-    """Evaluate a run's newest policy: reward and episode cost with 95 % intervals, and the certificate.
+    """Evaluate a run's policy: reward and episode cost with 95 % intervals, and the certificate.
 
     Args:
         run: Folder of the run.
         episodes: Fresh episodes for each of the stochastic and the deterministic policy.
         seed: Decides the episodes.
+        iteration: Checkpoint to take the policy from; by default the newest.
         environment: For a run on an environment MODULE:ID, the same again: it allows the import.
         algorithm: For a run of an algorithm MODULE:NAME, the same again: it allows the import.
         threads: Physics threads, 0 for all cores. Results do not depend on it.
     """
     from equipoise.training.evaluate import assess, save
 
-    opened = open_run(run, algorithm)
-    result, single = assess(opened, episodes, seed, environment, threads)
-    table = Table(title=f"{escape(opened.problem.id)}, {episodes} episodes each, 95 % intervals")
+    opened = open_run(run, algorithm, iteration)
+    with Progress(f"evaluating {opened.problem.id}", shown=True) as progress:
+        result, single = assess(opened, episodes, seed, environment, threads, progress.reach)
+    what = f"{escape(opened.problem.id)}, iteration {result.iteration}"
+    table = Table(title=f"{what}, {episodes} episodes each, 95 % intervals")
     table.add_column("")
     table.add_column("stochastic policy", justify="right")
     table.add_column("deterministic policy", justify="right")

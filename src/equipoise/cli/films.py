@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from equipoise.cli.options import AlgorithmName, EnvironmentId, RunFolder, open_run
+from equipoise.progress import Progress
 
 if TYPE_CHECKING:
     from equipoise.films.play import Episode
@@ -18,11 +18,12 @@ def render(
     episodes: int = 1,
     seed: int = 0,
     deterministic: bool = False,
+    iteration: int | None = None,
     size: tuple[int, int] = (640, 480),
     environment: EnvironmentId = None,
     algorithm: AlgorithmName = None,
 ) -> None:
-    """Film a run's newest policy in real time, with reward so far and cost so far against its limit in the picture.
+    """Film a run's policy in real time, with reward so far and cost so far against its limit in the picture.
 
     Args:
         run: Folder of the run.
@@ -30,22 +31,20 @@ def render(
         episodes: Episodes to film, one after the other.
         seed: Decides the episodes.
         deterministic: Take mean actions, instead of drawing them from the policy as in training.
+        iteration: Checkpoint to take the policy from; by default the newest.
         size: Width and height of the picture; your own environment has its own size.
         environment: For a run on an environment MODULE:ID, the same again: it allows the import.
         algorithm: For a run of an algorithm MODULE:NAME, the same again: it allows the import.
     """
-    from rich.progress import Progress
-
     from equipoise.films.film import film
     from equipoise.training.folder import near
 
-    opened = open_run(run, algorithm)
-    with Progress(transient=True, disable=not sys.stdout.isatty()) as progress:
-        bar = progress.add_task("filming", total=episodes)
+    opened = open_run(run, algorithm, iteration)
+    with Progress(f"filming {opened.problem.id}", shown=True) as progress:
 
         def show(episode: Episode) -> None:
             share = 1.0 if episode.end else episode.steps / opened.problem.horizon
-            progress.update(bar, completed=episode.number - 1 + share)
+            progress.reach((episode.number - 1 + share) / episodes)
 
         path = film(opened, out, episodes, seed, deterministic, size, environment, show)
     print(f"written: {near(path)}")
@@ -55,18 +54,20 @@ def watch(
     run: RunFolder,
     seed: int = 0,
     deterministic: bool = False,
+    iteration: int | None = None,
     environment: EnvironmentId = None,
     algorithm: AlgorithmName = None,
 ) -> None:
-    """Watch a run's newest policy live in MuJoCo's viewer, until its window is closed.
+    """Watch a run's policy live in MuJoCo's viewer, until its window is closed.
 
     Args:
         run: Folder of the run.
         seed: Decides the episodes.
         deterministic: Take mean actions, instead of drawing them from the policy as in training.
+        iteration: Checkpoint to take the policy from; by default the newest.
         environment: For a run on an environment MODULE:ID, the same again: it allows the import.
         algorithm: For a run of an algorithm MODULE:NAME, the same again: it allows the import.
     """
     from equipoise.films.watch import watch as watch_run
 
-    watch_run(open_run(run, algorithm), seed, deterministic, environment)
+    watch_run(open_run(run, algorithm, iteration), seed, deterministic, environment)

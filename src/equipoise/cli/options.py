@@ -52,9 +52,9 @@ def _whole_number(
     )
 
 
-def open_run(folder: Path, algorithm: str | None) -> Run:
-    """Open a run; its algorithm is imported only if the command line names it."""
+def open_run(folder: Path, algorithm: str | None, iteration: int | None = None) -> Run:
+    """Open a run, by default at its newest checkpoint; its algorithm is imported only if the command line names it."""
     from equipoise.algorithms.own import load_algorithm
     from equipoise.training.run import Run
 
-    return Run.load(folder, None if algorithm is None else load_algorithm(algorithm))
+    return Run.load(folder, None if algorithm is None else load_algorithm(algorithm), iteration)

@@ -38,7 +38,8 @@ def conflict(
 
     if aggregator is not None:
         load(aggregator)
-    show(analyse_conflict(open_run(run, algorithm), iteration, episodes, seed, grid, cost, environment, threads))
+    opened = open_run(run, algorithm)
+    show(analyse_conflict(opened, iteration, episodes, seed, grid, cost, environment, threads, progress=True))
     print(f"written: {run / 'conflict.csv'}, {run / 'conflict.png'}")
 
 

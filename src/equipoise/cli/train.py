@@ -19,12 +19,11 @@ from equipoise.cli.options import NUMBERS, AggregatorName, AlgorithmName, Enviro
 from equipoise.errors import UsageError
 from equipoise.gradients import load
 from equipoise.training import loop
-from equipoise.training.config import Config, balance_of
+from equipoise.training.config import Config, balance_of, name_to_repeat
 from equipoise.training.display import Display, ending
 from equipoise.training.folder import command, near
 from equipoise.training.picture import draw
-from equipoise.training.rows import read_metrics
-from equipoise.training.run import Run, read_config
+from equipoise.training.run import Run, is_complete, read_config, steps_done
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ def train(arguments: list[str]) -> None:
     if balance:
         load(balance)
     folder = (asked.run_dir or default_run_dir(config)).absolute()
-    with _stoppable(folder, config), Display(f"{name} on {config.task}", config) as display:
+    with _stoppable(folder, config), Display(config, shown=True) as display:
         run = loop.train(config, near(folder), threads=asked.threads, watch=display.show)
     _finish(run)
 
@@ -85,14 +84,12 @@ def resume(
         load(aggregator)
     own = None if algorithm is None else load_algorithm(algorithm)
     config, problem = read_config(run, own)
-    rows = read_metrics(run / "metrics.csv", problem.cost_names)
-    steps = rows[-1]["steps"] if rows else 0
-    title = f"{config.algorithm_name} on {config.task}"
-    with _stoppable(run.absolute(), config), Display(title, config, steps) as display:
+    complete, steps = is_complete(run, config, problem), steps_done(run, problem)
+    with _stoppable(run.absolute(), config), Display(config, steps, shown=True) as display:
         finished = loop.resume(run, environment=environment, algorithm=own, threads=threads, watch=display.show)
-    if steps >= config.planned_steps:
-        print(f"{run} was complete: {steps} steps of {config.planned_steps}")
-    _finish(finished)
+    if complete:
+        print(f"{run} was complete, nothing is left to be done: {steps} steps of {config.planned_steps}")
+    _finish(finished, again=not complete)
 
 
 @contextlib.contextmanager
@@ -114,9 +111,9 @@ ALL = ("environment", "algorithm", "aggregator")
 
 def named_again(config: Config, *options: str) -> str:
     """Return the `options` with which a command allows the imports that a run needs."""
-    names = config.task, config.algorithm_name, balance_of(config.algorithm)
-    named = zip(ALL, names, strict=True)
-    return "".join(f" --{option} {shlex.quote(n)}" for option, n in named if option in options and ":" in n)
+    own = [name if ":" in name else None for name in (config.algorithm_name, balance_of(config.algorithm))]
+    named = zip(ALL, (name_to_repeat(config), *own), strict=True)
+    return "".join(f" --{option} {shlex.quote(name)}" for option, name in named if option in options and name)
 
 
 def _preset(arguments: list[str]) -> str | None:
@@ -151,8 +148,8 @@ def _new_words(arguments: list[str]) -> list[str]:
     return arguments
 
 
-def _finish(run: Run) -> None:
-    """Draw the picture and say how the run ended and what can be done with it."""
+def _finish(run: Run, again: bool = True) -> None:
+    """Draw the picture and say how the run ended and what can be done with it, `again` the command that resumes it."""
     picture, config, path = draw(run), run.config, run.path
     Console().print(ending(run))
     print(f"run       {near(path)}/ (config.json, metrics.csv, checkpoints/, TensorBoard events)")
@@ -160,4 +157,5 @@ def _finish(run: Run) -> None:
     seen = named_again(config, "environment", "algorithm")
     print(f"evaluate  {command('evaluate', path)}{seen}")
     print(f"film      {command('render', path)}{seen}")
-    print(f"resume    {command('resume', path)}{named_again(config, *ALL)}")
+    if again:
+        print(f"resume    {command('resume', path)}{named_again(config, *ALL)}")

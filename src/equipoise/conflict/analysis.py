@@ -28,7 +28,7 @@ from equipoise.physics import Simulator
 from equipoise.policy import Actor
 from equipoise.problem import Estimate
 from equipoise.training.budget import renew_budget
-from equipoise.training.checkpoint import RunState, kept_iterations, load_checkpoint
+from equipoise.training.checkpoint import RunState, find_iteration, kept_iterations, load_checkpoint
 from equipoise.training.config import Environment, balance_of, reopen_simulator
 from equipoise.training.jax_doors import uses_jax
 from equipoise.training.rollout import collect, random_for
@@ -48,6 +48,9 @@ class AtCheckpoint(NamedTuple):
     multiplier: float
     """The implied multiplier without the noise's bias, reward per cost."""
 
+    def __repr__(self) -> str:
+        return f"<AtCheckpoint of iteration {self.iteration}: cos φ {self.angles['fisher'].corrected:+.2f} (Fisher)>"
+
 
 class Around(NamedTuple):
     """A closer look at one checkpoint."""
@@ -64,6 +67,9 @@ class Around(NamedTuple):
     """Mean return and cost on a map around the checkpoint."""
     plans: dict[str, str]
     """The mode that crpo and pcrpo would be in at this checkpoint."""
+
+    def __repr__(self) -> str:
+        return f"<Around iteration {self.iteration}: layers, held-out steps, map, plans>"
 
 
 @dataclass(frozen=True)
@@ -83,6 +89,12 @@ class Conflict:
     around: Around
     """A closer look at one of the checkpoints."""
 
+    def __repr__(self) -> str:
+        return (
+            f"<Conflict of reward and {self.cost} (limit {self.limit:.4g}) in {self.run.problem.id}: "
+            f"{len(self.checkpoints)} checkpoints, closer at iteration {self.around.iteration}>"
+        )
+
     @property
     def number(self) -> int:
         """The cost's place among the costs."""
@@ -99,18 +111,19 @@ def analyse(
     cost: str | None = None,
     environment: Environment | None = None,
     threads: int = 0,
-    watch: Callable[[str], None] = lambda said: None,
+    watch: Callable[[float, str], object] = lambda share, doing: None,
 ) -> Conflict:
-    """Analyse the conflict of the reward and `cost` (the first if not given) in `run`; see `analyse_conflict`."""
+    """Analyse the conflict of the reward and `cost` (the first if not given) in `run`; see `analyse_conflict`.
+
+    `watch` is called now and then with the share of the work that is done, and what is done now.
+    """
     names, kept = run.problem.cost_names, kept_iterations(run.path)
     cost = names[0] if cost is None else cost
     if cost not in names:
         raise unknown("cost", cost, names)
     if not kept or not run.metrics:
         raise UsageError(f"{run.path} has no checkpoint: there is no policy whose gradients could be taken")
-    iteration = kept[-1] if iteration is None else iteration
-    if iteration not in kept:
-        raise UsageError(f"{run.path} has no checkpoint of iteration {iteration}; there: {', '.join(map(str, kept))}")
+    iteration = find_iteration(run.path, kept, run.state.iteration if iteration is None else iteration)
     if episodes < 4:
         raise UsageError(f"episodes is {episodes}; allowed: 4 or more")
     if grid < 3 or grid % 2 == 0:
@@ -123,17 +136,22 @@ def analyse(
     sized = dataclasses.replace(run.config, num_envs=episodes)
     simulator = reopen_simulator(sized, run.problem, threads, environment)
     try:
-        along = []
+        along: list[AtCheckpoint] = []
+        parts = len(kept) + grid * grid  # of about equal length: each is a rollout
         for i in sorted(kept, key=lambda i: i != iteration):  # the chosen first, so that a mistake is told at once
-            watch(f"checkpoint of iteration {i}, of {kept[-1]}")
+            watch(len(along) / parts, f"checkpoint of iteration {i}, of {kept[-1]}")
             seen = _look(run, simulator, i, seed)
             envs = env_gradients(seen, trust_region_of(run).damping)
             along.append(_at(run, i, seen, envs, number, seed))
             if i == iteration:
                 _demand_an_angle(seen, cost, number, i)
                 chosen = seen, envs
-        watch(f"map of {grid} × {grid} policies around iteration {iteration}")
-        around = _around(run, simulator, iteration, *chosen, number, seed, grid)
+
+        def watch_map(done: int) -> None:
+            watch((len(kept) + done) / parts, f"map of {grid} × {grid} policies around iteration {iteration}")
+
+        watch_map(0)
+        around = _around(run, simulator, iteration, *chosen, number, seed, grid, watch_map)
     finally:
         simulator.close()
     return Conflict(
@@ -182,7 +200,15 @@ def _demand_an_angle(seen: Observed, cost: str, number: int, iteration: int) -> 
 
 
 def _around(
-    run: Run, simulator: Simulator, iteration: int, seen: Observed, envs: EnvGradients, cost: int, seed: int, grid: int
+    run: Run,
+    simulator: Simulator,
+    iteration: int,
+    seen: Observed,
+    envs: EnvGradients,
+    cost: int,
+    seed: int,
+    grid: int,
+    watch: Callable[[int], object],
 ) -> Around:
     """Look closely at one checkpoint."""
     own, region = run.config.algorithm.rule, trust_region_of(run)
@@ -198,7 +224,7 @@ def _around(
         estimate=seen.estimate,
         layers={metric: layer_shares(envs, seen.state.policy, metric, cost) for metric in METRICS},
         held_out=_held_out(pcrpo, region, planned, envs, cost, _key(run, iteration, seed, 3)),
-        landscape=landscape(simulator, plane, seen, steps, cost, grid, _key(run, iteration, seed, 1)),
+        landscape=landscape(simulator, plane, seen, steps, cost, grid, _key(run, iteration, seed, 1), watch),
         plans={
             name: MODES[int(rule.plan(rule.init(len(run.limits)), planned)[1].mode)]
             for name, rule in (("crpo", crpo), ("pcrpo", pcrpo))

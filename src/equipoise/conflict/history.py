@@ -37,6 +37,9 @@ class History(NamedTuple):
     gain_cost: Float[np.ndarray, " n"]
     """Predicted decrease of the cost along that step, on the other environments; NaN where the run did not log it."""
 
+    def __repr__(self) -> str:
+        return f"<History of {len(self.mode)} iterations>"
+
     def of(self, mode: str) -> np.ndarray:
         """Mark the iterations in `mode`."""
         return np.array(self.mode) == mode

@@ -7,6 +7,7 @@ from the same starts and with the same action noise at every point.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -78,6 +79,9 @@ class Landscape(NamedTuple):
     steps: dict[str, Step]
     """Where an update in each mode would lead."""
 
+    def __repr__(self) -> str:
+        return f"<Landscape of {len(self.x)} × {len(self.y)} policies>"
+
 
 def plane_of(observed: Observed, region: TrustRegion, cost: int) -> Plane:
     """Return the plane of the reward's gradient and that of cost number `cost`, as the update computes them."""
@@ -137,8 +141,12 @@ def landscape(
     cost: int,
     grid: int,
     key: tuple[int, ...],
+    watch: Callable[[int], object] = lambda done: None,
 ) -> Landscape:
-    """Roll out the policy at `grid` × `grid` points of the plane, all under the same `key` of noise."""
+    """Roll out the policy at `grid` × `grid` points of the plane, all under the same `key` of noise.
+
+    `watch` is called with the number of points that are done.
+    """
     at = np.linspace(-REACH, REACH, grid)
     rebuild = ravel_pytree(observed.state.policy)[1]
     means = np.zeros((4, grid, grid))
@@ -147,6 +155,7 @@ def landscape(
         actor = Actor(policy, observed.state.observations)
         found = collect(simulator, actor, simulator.problem.horizon, key).batch.estimate
         means[:, row, column] = found.reward, found.reward_se, found.cost[cost], found.cost_se[cost]
+        watch(row * grid + column + 1)
     reward, reward_se, found_cost, cost_se = means
     return Landscape(at, at, reward, reward_se, found_cost, cost_se, steps)
 

@@ -9,13 +9,16 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, Patch
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import MaxNLocator
 
 from equipoise.conflict.analysis import Conflict
 from equipoise.conflict.landscape import cos_on, fit
 from equipoise.drawing import house_style
 from equipoise.palette import COST, DARK, LIGHT, MIDDLE, MODE_BACKGROUNDS, MODE_COLOURS, REWARD
-from equipoise.training.picture import curve, mode_bands
+from equipoise.training.picture import curve, limit_line, mode_bands
 
 
 @house_style()
@@ -43,7 +46,9 @@ def paint(conflict: Conflict) -> bytes:
         fontsize=14,
     )
     handles = [Patch(color=MODE_BACKGROUNDS[mode], label=f"{mode} mode") for mode in conflict.history.modes]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
+    figure.legend(handles=handles, loc="outside lower left", ncols=len(handles), frameon=False)
+    steps = _keys_of_steps(conflict)
+    figure.legend(handles=steps, loc="outside lower right", ncols=len(steps), frameon=False)
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=80)
     return content.getvalue()
@@ -66,10 +71,7 @@ def _cost(axis: Axes, conflict: Conflict) -> None:
     past = conflict.history
     _along_training(axis, conflict)
     curve(axis, past.steps, past.cost, past.cost_se, COST)
-    axis.axhline(conflict.limit, color="black", linestyle="--", linewidth=1)
-    axis.annotate(
-        f"limit {conflict.limit:.4g}", (0.02, conflict.limit), xycoords=("axes fraction", "data"), va="bottom"
-    )
+    limit_line(axis, conflict.limit, left=True)
     axis.set_ylabel(f"{conflict.cost} per episode")
     axis.set_title("Does the limit bind?")
 
@@ -124,6 +126,8 @@ def _by_mode(axis: Axes, conflict: Conflict) -> None:
     axis.set_xticks([-1, -0.5, 0, 0.5, 1])
     axis.set_xlabel("cos φ of an iteration's batch (Fisher metric)")
     axis.set_ylabel("iterations")
+    axis.yaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.set_ylim(top=1.3 * axis.get_ylim()[1])  # room for the legend
     axis.set_title("Conflict in each mode, over training")
     axis.legend(frameon=False, fontsize=8)
 
@@ -167,9 +171,11 @@ def _layers(axis: Axes, conflict: Conflict) -> None:
         axis.bar(np.arange(len(names)) + offset, values, 0.38, color=colour, label=f"{metric}: sum {sum(values):+.2f}")
     axis.axhline(0, color="black", linewidth=0.8)
     axis.set_xticks(np.arange(len(names)), names)
+    low, high = axis.get_ylim()
+    axis.set_ylim(low, high + 0.25 * (high - low))  # room for the legend
     axis.set_ylabel("part of cos φ without the noise")
     axis.set_title(f"In which layers? (iteration {conflict.around.iteration})")
-    axis.legend(frameon=False, fontsize=8)
+    axis.legend(frameon=False, fontsize=8, loc="upper right", ncols=2)
 
 
 def _held_out(axis: Axes, conflict: Conflict) -> None:
@@ -187,25 +193,36 @@ def _held_out(axis: Axes, conflict: Conflict) -> None:
     axis.legend(frameon=False, fontsize=8, loc="upper left", ncols=2)
 
 
+def _keys_of_steps(conflict: Conflict) -> list[Line2D]:
+    """Return the legend of both maps: the steps, who takes them, and the limit. On a map it would cover its numbers."""
+    keys = []
+    for mode in conflict.around.landscape.steps:
+        takers = " and ".join(algorithm.upper() for algorithm, plan in conflict.around.plans.items() if plan == mode)
+        label = f"{mode} step" + (f": {takers} here" if takers else "")
+        keys.append(Line2D([], [], color=MODE_COLOURS[mode], linewidth=2, label=label))
+    return [*keys, Line2D([], [], color="black", linestyle="--", linewidth=1.8, label=f"limit on {conflict.cost}")]
+
+
 def _map(axis: Axes, conflict: Conflict, values: Float[np.ndarray, "G G"], name: str, colours: str) -> None:
     """Draw one of the two maps, with contours of the fitted surfaces, the limit, the trust region and the steps."""
     around, land = conflict.around, conflict.around.landscape
     axis.pcolormesh(land.x, land.y, values, cmap=colours, shading="nearest", alpha=0.8, rasterized=True)
     fine = np.linspace(land.x[0], land.x[-1], 60)
     surfaces = [fit(land.x, land.y, mean)(*np.meshgrid(fine, fine)) for mean in (values, land.cost)]
-    lines = axis.contour(fine, fine, surfaces[0], levels=7, colors=MIDDLE, linewidths=0.7)
-    axis.clabel(lines, fontsize=8)
+    # Solid: by default Matplotlib draws those of negative numbers dashed, as the limit is.
+    lines = axis.contour(fine, fine, surfaces[0], levels=7, colors=MIDDLE, linestyles="solid", linewidths=0.7)
+    for label in axis.clabel(lines, fontsize=8):
+        label.set_path_effects([withStroke(linewidth=2, foreground="white", alpha=0.7)])
     axis.contour(fine, fine, surfaces[1], levels=[conflict.limit], colors="black", linestyles="--", linewidths=1.8)
     axis.add_patch(Circle((0, 0), 1, fill=False, color="black", linewidth=0.8))
     for mode, step in land.steps.items():
         colour = MODE_COLOURS[mode]
         arrow = {"color": colour, "width": 1.5, "headwidth": 7, "headlength": 7}
         axis.annotate("", (step.x, step.y), (0, 0), arrowprops=arrow)
-        takers = " and ".join(algorithm.upper() for algorithm, plan in around.plans.items() if plan == mode)
-        axis.plot([], [], color=colour, linewidth=2, label=f"{mode} step" + (f": {takers} here" if takers else ""))
     axis.set_aspect("equal")
     axis.set_xlabel("along the reward's step (circle: trust region)")
     axis.set_ylabel("across it, towards the cost's step")
-    axis.set_title(f"{name} per episode around iteration {around.iteration}; dashed: limit", fontsize=11)
-    axis.text(0.03, 0.95, f"cos φ of the map itself: {cos_on(land)[0]:+.2f}", transform=axis.transAxes, fontsize=8)
-    axis.legend(fontsize=8, loc="lower left", framealpha=0.85)
+    axis.set_title(
+        f"{name} per episode around iteration {around.iteration}\n(cos φ of the map itself: {cos_on(land)[0]:+.2f})",
+        fontsize=11,
+    )

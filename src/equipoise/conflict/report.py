@@ -13,6 +13,7 @@ from equipoise.conflict.noise import Angle
 from equipoise.conflict.picture import paint
 from equipoise.conflict.table import encode
 from equipoise.files import write_atomically
+from equipoise.progress import Progress
 from equipoise.training.config import Environment
 from equipoise.training.run import Run
 
@@ -35,24 +36,27 @@ def analyse_conflict(
     cost: str | None = None,
     environment: Environment | None = None,
     threads: int = 0,
+    progress: bool | None = None,
 ) -> Conflict:
     """Analyse how reward and cost conflict in `run`, and write conflict.csv and conflict.png into its folder.
 
     Args:
         run: the run.
-        iteration: checkpoint to look at closely; by default the newest.
+        iteration: checkpoint to look at closely; by default that which `run` was opened at, usually the newest.
         episodes: fresh episodes at every checkpoint, and at every point of the map.
         seed: decides the episodes.
         grid: points of the map in each direction, an odd number.
         cost: the cost to analyse; by default the first.
         environment: the user's own, to be given again where the task is a callable or a MODULE:ID.
         threads: physics threads (0: all cores); results do not depend on it.
+        progress: whether stderr says how far it has come; by default where somebody looks, at a terminal or in a
+            notebook.
 
     Raises:
         UsageError: anything that is not allowed, a run without checkpoints, a cost that is always the same.
     """
-    with Console(stderr=True).status("") as status:
-        conflict = analyse(run, iteration, episodes, seed, grid, cost, environment, threads, status.update)
+    with Progress(f"conflict in {run.problem.id}", progress) as shown:
+        conflict = analyse(run, iteration, episodes, seed, grid, cost, environment, threads, shown.reach)
     write_atomically(run.path / "conflict.csv", encode(conflict).encode())
     write_atomically(run.path / "conflict.png", paint(conflict))
     return conflict

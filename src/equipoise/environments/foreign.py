@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gymnasium
 import numpy as np
+from gymnasium.envs.registration import EnvSpec, load_env_creator
 from jaxtyping import Bool, Float
 
+from equipoise.environments.arguments import Argument, demand_taken
 from equipoise.environments.observations import flatten, layout_of, length, place, to_text
 from equipoise.environments.safety_gymnasium import to_five
 from equipoise.errors import UsageError, unknown
@@ -229,16 +232,19 @@ def described(value: object) -> str:
     return f"{'an' if kind[0] in 'AEIOUaeiou' else 'a'} {kind}"
 
 
-def _home(spec: gymnasium.envs.registration.EnvSpec) -> str:
+def _home(spec: EnvSpec) -> str:
     """Return the package that an environment comes from."""
     entry = spec.entry_point
     return (entry if isinstance(entry, str) else getattr(entry, "__module__", "")).split(":")[0].split(".")[0]
 
 
-def gymnasium_factory(env_id: str, render_mode: str | None = None) -> EnvFactory:
+def gymnasium_factory(
+    env_id: str, render_mode: str | None = None, arguments: Mapping[str, Argument] | None = None
+) -> EnvFactory:
     """Return a factory for the Gymnasium environment `env_id` (`module:Id` imports the module first).
 
-    With a `render_mode` its environments draw themselves; `UsageError` where they cannot.
+    With a `render_mode` its environments draw themselves; `UsageError` where they cannot. They are made with
+    `arguments` beside those that the id was registered with; `UsageError` for one that they do not take.
     """
     module, _, name = env_id.rpartition(":")
     if module:
@@ -257,11 +263,18 @@ def gymnasium_factory(env_id: str, render_mode: str | None = None) -> EnvFactory
     if module and isinstance(spec.entry_point, str):
         import_named(spec.entry_point.partition(":")[0], f"task {env_id!r}")
 
+    given = arguments or {}
+    made: EnvSpec | str = _with_arguments(env_id, spec, given) if given else name
+
     def make() -> gymnasium.Env:
         try:
-            env = gymnasium.make(name)
+            env = gymnasium.make(made)
         except (gymnasium.error.Error, ImportError) as error:  # something it needs is not installed, say
-            raise UsageError(f"{env_id} cannot be made: {str(error).splitlines()[0]}") from error
+            raise _not_made(env_id, error) from error
+        except TypeError as error:
+            if not any(f"'{argument}'" in str(error) for argument in given):
+                raise
+            raise _not_made(env_id, error) from error
         if render_mode is None:
             return env
         modes = env.metadata.get("render_modes", [])
@@ -269,6 +282,23 @@ def gymnasium_factory(env_id: str, render_mode: str | None = None) -> EnvFactory
         if render_mode not in modes:
             there = ", ".join(modes) or "none"
             raise UsageError(f"{env_id} cannot be seen: its render_modes are {there}; needed: {render_mode}")
-        return gymnasium.make(name, render_mode=render_mode)
+        return gymnasium.make(made, render_mode=render_mode)
 
     return make
+
+
+def _with_arguments(env_id: str, spec: EnvSpec, arguments: Mapping[str, Argument]) -> EnvSpec:
+    """Return `spec` with further arguments of the environment's own."""
+    entry: Any = spec.entry_point
+    try:
+        demand_taken(env_id, load_env_creator(entry) if isinstance(entry, str) else entry, arguments)
+    except (gymnasium.error.Error, ImportError) as error:
+        raise _not_made(env_id, error) from error
+    # In the specification, since `gymnasium.make` has parameters of its own, which an argument could be called like.
+    changed = copy.deepcopy(spec)
+    changed.kwargs.update(arguments)
+    return changed
+
+
+def _not_made(env_id: str, error: Exception) -> UsageError:
+    return UsageError(f"{env_id} cannot be made: {str(error).splitlines()[0]}")

@@ -13,11 +13,13 @@ from equipoise.errors import UsageError
 from equipoise.files import write_atomically
 from equipoise.films.overlay import Panel
 from equipoise.films.play import Episode, play
+from equipoise.films.scale import scales_of
 from equipoise.films.stage import Stage, open_stage
 from equipoise.films.video import encode
 from equipoise.training.config import Environment
 from equipoise.training.jax_doors import uses_jax
 from equipoise.training.run import Run
+from equipoise.training.watcher import asks_to_stop
 
 MOST_FPS = 50
 """Pictures per second at most: of a task with shorter steps, only every second, third, … is shown."""
@@ -34,9 +36,9 @@ def film(
     deterministic: bool = False,
     size: tuple[int, int] = (640, 480),
     environment: Environment | None = None,
-    watch: Callable[[Episode], None] | None = None,
+    watch: Callable[[Episode], object] | None = None,
 ) -> Path:
-    """Film the newest policy of `run` and return the film's path; `UsageError` where that cannot be done.
+    """Film the policy of `run` and return the film's path; `UsageError` where that cannot be done.
 
     Args:
         run: the run.
@@ -46,7 +48,7 @@ def film(
         deterministic: whether to take mean actions, instead of drawing them from the policy as in training.
         size: width and height of the picture above the panel; the user's own environment has its own size.
         environment: to be given again where the task is a callable or a MODULE:ID.
-        watch: called after every step.
+        watch: called after every step. If it returns False, the film ends with that step.
     """
     path = Path(out) if out is not None else run.path / "film.mp4"
     if path.suffix != ".mp4":
@@ -67,9 +69,9 @@ def film(
 
     def played() -> Iterator[Episode]:
         for episode in play(run, stage.simulator, episodes, seed, deterministic):
-            if watch is not None:
-                watch(episode)
             yield episode
+            if watch is not None and asks_to_stop(watch(episode)):
+                return
 
     try:
         frames = _frames(run, stage, played(), title, stride, last=round(fps))
@@ -91,7 +93,8 @@ def _frames(
             picture = stage.picture()
         if panel is None:
             width = max(LEAST_WIDTH, picture.shape[1] + picture.shape[1] % 2)
-            panel = Panel(title, run.problem.cost_names, run.limits, run.problem.horizon, stage.dt, width)
+            names, horizon = run.problem.cost_names, run.problem.horizon
+            panel = Panel(title, names, run.limits, horizon, stage.dt, width, scales_of(run))
         frame = above(picture, panel.draw(episode))
         for _ in range(last if episode.end else 1):
             yield frame

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
@@ -11,10 +12,13 @@ from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from equipoise.films.play import Episode
+from equipoise.films.scale import Scale, plain_scales
 from equipoise.palette import FAINT, INK, INSIDE, OVER, PAPER, REWARD, RULE
 
-HEADER, ROW, TEXT = 34, 66, 220
-"""Heights of the headline and of a row, and width of the text beside a curve, in pixels."""
+HEADER, ROW, FOOT = 34, 66, 20
+"""Heights of the headline, of a row, and of the time's scale under them, in pixels."""
+TEXT, CURVE = 216, 268
+"""Where a row's text ends and where its curve begins, from the left; the numbers of its scale are between."""
 
 
 @functools.cache
@@ -25,14 +29,25 @@ def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
 
 
 class Panel:
-    """Draws panels for a film `width` wide of a policy under `limits` on the costs called `names`."""
+    """Draws panels for a film `width` wide of a policy under `limits` on the costs called `names`.
+
+    `scales` are those of reward and costs, if they are known; else they grow with what is drawn.
+    """
 
     def __init__(
-        self, title: str, names: tuple[str, ...], limits: tuple[float, ...], horizon: int, dt: float, width: int
+        self,
+        title: str,
+        names: tuple[str, ...],
+        limits: tuple[float, ...],
+        horizon: int,
+        dt: float,
+        width: int,
+        scales: Sequence[Scale] = (),
     ) -> None:
         self._title, self._names, self._limits = title, names, limits
         self._horizon, self._dt = horizon, dt
-        self._size = width, HEADER + ROW * (1 + len(names))
+        self._size = width, HEADER + ROW * (1 + len(names)) + FOOT
+        self._scales = list(scales) or plain_scales(limits)
 
     def draw(self, episode: Episode) -> UInt8[np.ndarray, "h w 3"]:
         """Draw the panel of an episode as far as it has come."""
@@ -50,6 +65,7 @@ class Panel:
             inside = sums[-1] <= limit
             state = "within the limit" if inside else "over the limit"
             self._row(pen, k + 1, name, INSIDE if inside else OVER, state, sums, limit)
+        self._time(pen)
         return np.asarray(image)
 
     def _row(
@@ -71,19 +87,29 @@ class Panel:
             pen.text((TEXT - 10, top + 8), f"this step {sums[-1] - sums[-2]:+.3f}", FAINT, font(12), anchor="ra")
         pen.text((10, top + 25), f"{sums[-1]:.4g}{of_limit}", colour, font(17, bold=True))
         pen.text((10, top + 47), state, colour, font(12))
-        self._curve(pen, top, colour, sums, limit)
+        self._curve(pen, top, colour, sums, self._scales[row], limit)
 
-    def _curve(self, pen: ImageDraw.ImageDraw, top: int, colour: str, sums: np.ndarray, limit: float | None) -> None:
-        """Draw the sums over the whole episode's steps, and the limit as a dashed line."""
-        left, right, high, low = TEXT, self._size[0] - 10, top + 8, top + ROW - 8
-        most = max(sums.max(), 0.0 if limit is None else 1.25 * limit)
-        least = min(sums.min(), 0.0)
-        span = most - least or 1.0
+    def _time(self, pen: ImageDraw.ImageDraw) -> None:
+        """Write under the curves how long an episode is."""
+        top, right = self._size[1] - FOOT, self._size[0] - 10
+        pen.text((CURVE, top + 2), "0 s", FAINT, font(10))
+        pen.text((right, top + 2), f"{self._horizon * self._dt:g} s", FAINT, font(10), anchor="ra")
+
+    def _curve(
+        self, pen: ImageDraw.ImageDraw, top: int, colour: str, sums: np.ndarray, scale: Scale, limit: float | None
+    ) -> None:
+        """Draw the sums over the whole episode's steps with their scale, and the limit as a dashed line."""
+        left, right, high, low = CURVE, self._size[0] - 10, top + 8, top + ROW - 8
+        scale.cover(float(sums.min()), float(sums.max()))
 
         def place(step: int, value: float) -> tuple[float, float]:
-            return left + (right - left) * step / self._horizon, low - (low - high) * (value - least) / span
+            return left + (right - left) * step / self._horizon, low - (low - high) * (value - scale.low) / scale.span
 
-        pen.line([place(0, 0.0), place(self._horizon, 0.0)], RULE)
+        ends = [scale.low, scale.high]
+        for value in ends if min(map(abs, ends)) < 0.2 * scale.span else [*ends, 0.0]:  # numbers that have room
+            _, level = place(0, value)
+            pen.line([(left, level), (right, level)], RULE)
+            pen.text((left - 5, level), f"{value:.4g}", FAINT, font(10), anchor="rm")
         if limit is not None:
             _, level = place(0, limit)
             for dash in range(left, right, 8):

@@ -33,7 +33,7 @@ class Episode:
 
 
 def play(run: Run, simulator: Simulator, episodes: int | None, seed: int, deterministic: bool) -> Iterator[Episode]:
-    """Let the newest policy of `run` act in `simulator`'s only environment; yield its start and every step.
+    """Let the policy of `run` act in `simulator`'s only environment; yield its start and every step.
 
     `episodes` is their number, None for no end. The same seed gives the same episodes.
     """

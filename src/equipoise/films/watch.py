@@ -30,7 +30,7 @@ MOST_LAG = 1.0
 
 @uses_jax
 def watch(run: Run, seed: int = 0, deterministic: bool = False, environment: Environment | None = None) -> None:
-    """Show the newest policy of `run`, episode after episode in real time, until its window is closed.
+    """Show the policy of `run`, episode after episode in real time, until its window is closed.
 
     `UsageError` where there is no display. The options are those of `film`.
     """

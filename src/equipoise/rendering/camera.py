@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import mujoco
 import numpy as np
@@ -16,6 +16,27 @@ SHADOW_RESOLUTION = 1024
 """A quarter of MuJoCo's own along each side: without a GPU a picture then takes half the time."""
 
 
+BRIGHT = {"ambient": 0.35, "diffuse": 0.7}
+"""The light at the camera in scenes without a light of their own worth the name."""
+
+
+class View(NamedTuple):
+    """From where a robot that stays in place is looked at."""
+
+    lookat: tuple[float, float, float]
+    """The point in the middle of the picture, in metres."""
+    distance: float
+    """Metres from there."""
+    azimuth: float
+    """Degrees around the vertical axis."""
+    elevation: float
+    """Degrees above the horizon, negative for a view from above."""
+
+
+VIEWS = {"reacher.xml": View((0.0, 0.0, 0.0), 0.78, 90.0, -70.0), "pusher": View((0.4, -0.3, -0.1), 2.1, 90.0, -45.0)}
+"""The views of the robots whose models have no camera, by how their models' names begin."""
+
+
 class Scene:
     """A task's model in a state that somebody else has simulated, to be looked at."""
 
@@ -27,8 +48,17 @@ class Scene:
         mujoco.mj_forward(self.model, self.data)  # whoever looks first aims at the middle of what is there
         self.tracking: int = mujoco.mj_name2id(self.model, mujoco.mjtObj.mjOBJ_CAMERA, "track")
         """The model's own camera, which follows the robot; −1 where there is none, since the robot stays in place."""
+        self.view = next((view for name, view in VIEWS.items() if task.model.startswith(name)), None)
+        """From where it is looked at, where there is no such camera."""
         if self.tracking >= 0:
             self._extend_floor()
+        else:
+            self._light_up()
+
+    def _light_up(self) -> None:
+        """Light the scene from the camera: the models of the arms are all but dark otherwise."""
+        light = self.model.vis.headlight
+        light.ambient[:], light.diffuse[:] = BRIGHT["ambient"], BRIGHT["diffuse"]
 
     def _extend_floor(self) -> None:
         """Let the floor go on for ever: in pictures it ends after 20 to 40 m, and a fast robot runs on in the air."""
@@ -44,11 +74,14 @@ class Scene:
         mujoco.mj_forward(self.model, self.data)
 
     def follow(self, camera: Any) -> None:
-        """Make a free `camera`, which a user can turn, follow the robot as the model's own does."""
+        """Make a free `camera`, which a user can turn, follow the robot as the model's own does, or look at it."""
         if self.tracking >= 0:
             camera.type = mujoco.mjtCamera.mjCAMERA_TRACKING
             camera.trackbodyid = self.model.cam_bodyid[self.tracking]
             camera.distance, camera.azimuth, camera.elevation = 4.0, 90.0, -10.0
+        elif self.view is not None:
+            camera.lookat[:] = self.view.lookat
+            camera.distance, camera.azimuth, camera.elevation = self.view[1:]
 
 
 class Camera:
@@ -67,6 +100,8 @@ class Camera:
         if self._scene.tracking >= 0:
             self._viewer.cam.type = mujoco.mjtCamera.mjCAMERA_FIXED
             self._viewer.cam.fixedcamid = self._scene.tracking
+        else:
+            self._scene.follow(self._viewer.cam)
 
     def picture(self, qpos: Float[np.ndarray, " nq"], qvel: Float[np.ndarray, " nv"]) -> UInt8[np.ndarray, "h w 3"]:
         """Return what is seen in a state."""

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from equipoise.errors import UsageError
+from equipoise.progress import Progress
 from equipoise.theory.breakdown import Case, cases
 from equipoise.theory.criteria import Criterion, Findings, judge, over_time, pick, slope
 from equipoise.theory.ensemble import Ensemble, describe, draw
@@ -61,7 +62,8 @@ def theory(out: Path = Path("theory"), full: bool = False, problems: int = 100, 
     """
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file; give a folder to write to")
-    report = reproduce(TIMES + LONGER if full else TIMES, problems, seed)
+    with Progress(f"{problems} problems", shown=True) as progress:
+        report = reproduce(TIMES + LONGER if full else TIMES, problems, seed, progress.reach)
     out.mkdir(parents=True, exist_ok=True)
     save(report, out)
     show(report)
@@ -70,8 +72,16 @@ def theory(out: Path = Path("theory"), full: bool = False, problems: int = 100, 
         raise SystemExit(1)
 
 
-def reproduce(times: Sequence[int], problems: int = 100, seed: int = 0) -> Report:
-    """Run everything, two runs at a time, and judge it; `UsageError` for fewer than 10 problems."""
+def reproduce(
+    times: Sequence[int],
+    problems: int = 100,
+    seed: int = 0,
+    watch: Callable[[float], object] = lambda share: None,
+) -> Report:
+    """Run everything, two runs at a time, and judge it; `UsageError` for fewer than 10 problems.
+
+    `watch` is called with the share of the iterations that are done.
+    """
     start = time.perf_counter()
     ensembles = draw(problems, seed)
     garnets = ensembles[0]
@@ -79,10 +89,19 @@ def reproduce(times: Sequence[int], problems: int = 100, seed: int = 0) -> Repor
     longest = max(times)
     pool = ThreadPoolExecutor(2)
 
+    planned, done = [0], [0]
+
+    def measured(study: Study, ensemble: Ensemble, iterations: int) -> Measured:
+        found = measure(study, ensemble, iterations, seed)
+        done.append(iterations)  # appending is safe from several threads
+        watch(sum(done) / sum(planned))
+        return found
+
     def submit(studies: Sequence[Study], on: Sequence[Ensemble], at: Sequence[int]) -> Callable[[], list[Measured]]:
+        planned.append(len(studies) * len(on) * sum(at))
         # What compiles to the same code makes one job: two that run at once would each compile it.
         jobs = [
-            pool.submit(lambda s, e: [measure(study, e, t, seed) for study in s for t in at], same, ensemble)
+            pool.submit(lambda s, e: [measured(study, e, t) for study in s for t in at], same, ensemble)
             for ensemble in on
             for same in alike(studies)
         ]

@@ -120,14 +120,16 @@ def _oscillation(axis: Axes) -> None:
     for name, rule in rules.items():
         objective = trace(cmdp, rule, 0.5, 300).objective
         axis.plot(-objective[:, 1], color=COLOURS[name], linewidth=1.3)
-    axis.axhline(float(cmdp.limits[0]), color="black", linestyle="--", linewidth=1)
+    axis.axhline(float(cmdp.limits[0]), color="black", linestyle="--", linewidth=1, label="limit")
+    axis.legend(frameon=False, loc="upper right")
     axis.set_xlabel("iteration")
-    axis.set_ylabel("cost (limit dashed)")
+    axis.set_ylabel("cost")
     axis.set_title("saw-tooth bandit, α = 0.5")
 
 
 def _diagonal(axis: Axes, x: Float[np.ndarray, " N"], y: Float[np.ndarray, " N"], colour: str) -> None:
     """Draw points and the line where they would be equal."""
     ends = [min(x.min(), y.min()), max(x.max(), y.max())]
-    axis.plot(ends, ends, color="black", linestyle="--", linewidth=1)
+    axis.plot(ends, ends, color="black", linestyle="--", linewidth=1, label="found as predicted")
     axis.scatter(x, y, s=14, color=colour, alpha=0.8, linewidths=0)
+    axis.legend(frameon=False, loc="upper left")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,6 +42,9 @@ class RunState(NamedTuple):
     last_estimate: Float[np.ndarray, " m"]
     """The last iteration's Ĵ_r and Ĵ_k; NaN before the first."""
 
+    def __repr__(self) -> str:
+        return f"<RunState after iteration {self.iteration}, {self.steps:,} steps>"
+
 
 def save_checkpoint(run: Path, state: RunState, iterations: int) -> None:
     """Write the checkpoint of `state`, then drop its predecessor unless it is one of those kept along the run."""
@@ -64,11 +68,7 @@ def load_checkpoint(run: Path, template: RunState, iteration: int | None = None)
     that is damaged, and for one whose arrays are not this run's.
     """
     numbers = kept_iterations(run)
-    if not numbers:
-        raise UsageError(f"{run} has no checkpoint: there is nothing that was learned")
-    if iteration is not None and iteration not in numbers:
-        raise UsageError(f"{run} has no checkpoint of iteration {iteration}; there: {', '.join(map(str, numbers))}")
-    number = numbers[-1] if iteration is None else iteration
+    number = find_iteration(run, numbers, iteration)
     path = checkpoint_folder(run) / f"{number:06d}.npz"
     older = f"; remove it to go on from iteration {numbers[-2]}" if number == numbers[-1] and len(numbers) > 1 else ""
     shapes = {name: jax.ShapeDtypeStruct(np.shape(leaf), _dtype(leaf)) for name, leaf in _named_leaves(template)}
@@ -89,6 +89,23 @@ def load_checkpoint(run: Path, template: RunState, iteration: int | None = None)
             f"{path} is of iteration {state.iteration} and step {state.steps}; its name says {number}{older}"
         )
     return state
+
+
+def find_iteration(run: Path, kept: Sequence[int], iteration: int | None = None) -> int:
+    """Return `iteration`, or by default the newest, if it is one of those `kept` in `run`.
+
+    Raises `UsageError` naming those that are, and the nearest: only some are kept along a run.
+    """
+    if not kept:
+        raise UsageError(f"{run} has no checkpoint: there is nothing that was learned")
+    if iteration is None:
+        return kept[-1]
+    if iteration not in kept:
+        nearest = min(kept, key=lambda number: abs(number - iteration))
+        raise UsageError(
+            f"{run} has no checkpoint of iteration {iteration}; there: {', '.join(map(str, kept))}; nearest: {nearest}"
+        )
+    return iteration
 
 
 def kept_iterations(run: Path) -> list[int]:

@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import json
 import typing
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,6 +17,7 @@ import tyro
 from equipoise.algorithms.algorithm import Algorithm
 from equipoise.algorithms.learner import Learner
 from equipoise.algorithms.registry import PARTS
+from equipoise.environments.arguments import read_arguments, texts_in, write_arguments
 from equipoise.environments.foreign import EnvFactory, ForeignEnvironments, gymnasium_factory
 from equipoise.errors import UsageError, described, printable, unknown
 from equipoise.physics import NativePhysics, Simulator
@@ -54,11 +56,17 @@ class Config:
     """For an environment that is not of this library: the keys of its costs in `info` (default: cost)."""
     horizon: int | None = None
     """For an environment that is not of this library: steps of a full episode, where it does not say."""
+    env_args: tuple[str, ...] = ()
+    """For an environment that Gymnasium makes by its id: arguments of its own, as in `friction=0.3 terrain=hills`. What
+    is no number, True, False or None is a text."""
+
+    def __repr__(self) -> str:
+        return f"<Config of {self.algorithm_name} on {self.task}: {self.total_steps:,} steps, seed {self.seed}>"
 
     @property
     def iterations(self) -> int:
         """Number of updates, where every iteration has as many steps."""
-        return -(-self.total_steps // self.steps_per_iteration)
+        return -(-self.total_steps // max(1, self.steps_per_iteration))  # 0 is refused, but may be looked at before
 
     @property
     def planned_steps(self) -> int:
@@ -86,6 +94,7 @@ class Config:
         With `own_aggregator`, a rule may name an aggregator MODULE:NAME that is not there yet.
         """
         plain(self)
+        read_arguments(self.env_args)
         if self.num_envs < 2:
             raise UsageError(f"num_envs is {self.num_envs}; allowed: 2 or more")
         if not 0 <= self.seed < 2**63:
@@ -250,11 +259,31 @@ def _task_itself(config: Config, threads: int, environment: Environment | None, 
     if environment is None and config.task in TASKS:
         if config.cost_names or config.horizon is not None:
             raise UsageError(f"{config.task} states its own costs and horizon; leave out cost_names and horizon")
+        if config.env_args:
+            raise UsageError(f"{config.task} is a task of the library, which takes no arguments; leave out env_args")
         return NativePhysics(find_task(config.task), config.num_envs, threads)
     if config.horizon is not None and config.horizon < 1:
         raise UsageError(f"horizon is {config.horizon}; allowed: 1 or more")
-    make = environment if callable(environment) else _named_environment(environment or config.task, render_mode)
+    if callable(environment) and config.env_args:
+        raise UsageError(
+            "env_args are for an environment that Gymnasium makes by its id; give them where this one is made, as in "
+            "lambda: MyEnv(friction=0.3)"
+        )
+    make = environment if callable(environment) else _named_environment(config, environment, render_mode)
     return ForeignEnvironments(make, config.num_envs, config.task, config.cost_names or ("cost",), config.horizon)
+
+
+def as_words(env_args: Any) -> Any:
+    """Return `Config.env_args` as a configuration holds them, where they are given as a dictionary."""
+    return write_arguments(env_args) if isinstance(env_args, Mapping) else env_args
+
+
+def name_to_repeat(config: Config) -> str | None:
+    """Return the name of the environment that whoever reopens a run has to give again; None where that is not needed.
+
+    Whoever made the run's folder could name a module there, or give a text that leads an environment to one.
+    """
+    return config.task if ":" in config.task or texts_in(config.env_args) else None
 
 
 def reopen_simulator(
@@ -277,6 +306,11 @@ def reopen_simulator(
         raise UsageError(
             f"this run's environment {config.task!r} was a user's own; give it again (environment=… in Python)"
         )
+    if environment is None and (texts := texts_in(config.env_args)):
+        raise UsageError(
+            f"this run makes its environment with {printable(', '.join(texts), 200)}, and a text can name a file or a "
+            f"module; allow that by naming the environment: --environment {config.task}"
+        )
     if isinstance(environment, str) and environment != config.task:
         raise UsageError(f"this run is of {config.task}, not of {environment}")
     simulator = make_simulator(config, threads, environment, render_mode)
@@ -291,10 +325,11 @@ def reopen_simulator(
     return simulator
 
 
-def _named_environment(task: str, render_mode: str | None) -> EnvFactory:
+def _named_environment(config: Config, environment: str | None, render_mode: str | None) -> EnvFactory:
     """Return the factory of a Gymnasium environment; for an unknown name, suggest the nearest of our tasks."""
+    task = environment or config.task
     try:
-        return gymnasium_factory(task, render_mode)
+        return gymnasium_factory(task, render_mode, read_arguments(config.env_args))
     except UsageError as error:
         near = unknown("task", task, TASKS)
         raise near if ":" not in task and "did you mean" in str(near) else error from None

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 import time
 from types import TracebackType
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from equipoise.progress import LINE_EVERY, error_console, somebody_looks
 from equipoise.training.config import Config
 from equipoise.training.metrics import Row
 from equipoise.training.run import Run
-
-LINE_EVERY = 10.0
-"""Seconds between lines where there is no terminal to redraw."""
 
 
 def with_error(mean: float, error: float) -> str:
@@ -63,10 +63,20 @@ def ending(run: Run) -> Table:
 
 
 class Display:
-    """Shows every iteration as it comes: redrawn on a terminal, a line now and then elsewhere."""
+    """Shows every iteration as it comes, on stderr: redrawn on a terminal, a line now and then elsewhere.
 
-    def __init__(self, title: str, config: Config, steps: int = 0) -> None:
-        self._console = Console(stderr=False)
+    Args:
+        config: what is trained.
+        steps: those done already.
+        shown: whether to show anything; by default, if somebody looks.
+    """
+
+    def __init__(self, config: Config, steps: int = 0, shown: bool | None = None) -> None:
+        title = f"{config.algorithm_name} on {config.task}"
+        self._console = error_console()
+        self._shown = somebody_looks() if shown is None else shown
+        self._title, self._iteration = title, 0
+        self._ticker, self._ended = threading.Thread(target=self._tick, daemon=True), threading.Event()
         self._bar = Progress(
             TextColumn(f"[bold]{escape(title)}"),
             BarColumn(),
@@ -77,21 +87,27 @@ class Display:
         )
         self._task = self._bar.add_task("", total=config.planned_steps, completed=steps)
         self._live = Live(self._bar, console=self._console, transient=True, refresh_per_second=4)
-        self._last_line = 0.0
+        self._last_line = self._last_row = -LINE_EVERY
 
     def __enter__(self) -> Display:
-        if self._console.is_terminal:
+        if self._shown and self._console.is_terminal:
             self._live.start()
+        elif self._shown:
+            self._ticker.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._live.stop()
+        self._ended.set()
 
     def show(self, row: Row) -> None:
         """Show the iteration described by `row`."""
+        if not self._shown:
+            return
         self._bar.update(self._task, completed=row["steps"])
+        self._iteration, self._last_row = row["iteration"], time.monotonic()
         if self._console.is_terminal:
             self._live.update(Group(summary(row), self._bar))
         elif time.monotonic() - self._last_line >= LINE_EVERY:
@@ -101,9 +117,18 @@ class Display:
                 for column in row
                 if column.startswith("cost/")
             )
-            self._console.print(
+            self._line(
                 f"iteration {row['iteration']:>4}  reward {row['reward']:.4g}  {costs}  {row['mode']}  "
-                f"{row['steps_per_second']:,.0f} steps/s",
-                highlight=False,
-                markup=False,
+                f"{row['steps_per_second']:,.0f} steps/s"
             )
+
+    def _tick(self) -> None:
+        """Say that a training goes on in which no iteration has ended, and nothing was said, for a while."""
+        while not self._ended.wait(LINE_EVERY):
+            if time.monotonic() - max(self._last_line, self._last_row) >= LINE_EVERY:
+                self._last_line = time.monotonic()
+                where = f"after iteration {self._iteration}" if self._iteration else "at work, no iteration is over yet"
+                self._line(f"{self._title}: {where}")
+
+    def _line(self, said: str) -> None:
+        print(said, file=sys.stderr, flush=True)

@@ -6,7 +6,7 @@ import dataclasses
 import errno
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from jaxtyping import Float
 
 from equipoise.errors import Notice, UsageError
 from equipoise.files import write_atomically
+from equipoise.progress import Progress
 from equipoise.statistics import Interval, mean_interval, mean_upper_bound, share_interval
 from equipoise.training.budget import renew_budget
 from equipoise.training.config import Environment, reopen_simulator
@@ -42,6 +43,10 @@ class CostReport:
     broken: int = 0
     """Episodes that broke down, and are in none of these numbers."""
 
+    def __repr__(self) -> str:
+        verdict = "within it" if self.certified else "not within it"
+        return f"<CostReport: {self.name} {_words(self.mean)}, limit {self.limit:.4g}, certificate: {verdict}>"
+
     @property
     def certified(self) -> bool:
         """Whether J_k ≤ b_k with 95 % confidence.
@@ -64,6 +69,13 @@ class PolicyReport:
     broken: int = 0
     """Episodes that broke down, and are not among them."""
 
+    def __repr__(self) -> str:
+        return f"<PolicyReport: {self._in_words()}>"
+
+    def _in_words(self) -> str:
+        costs = "".join(f", {c.name} {_words(c.mean)} of {c.limit:.4g}" for c in self.costs[:3])
+        return f"reward {_words(self.reward)}{costs}, {self.episodes} episodes"
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -73,18 +85,36 @@ class Evaluation:
     """Actions drawn from the policy, as in training: what the limits were trained for."""
     deterministic: PolicyReport
     """Mean actions."""
+    iteration: int
+    """Iterations of training that the policy had behind it."""
+    steps: int
+    """Environment steps of training that it had behind it."""
+
+    def __repr__(self) -> str:
+        return f"<Evaluation of iteration {self.iteration}, stochastic: {self.stochastic._in_words()}>"
+
+
+def _words(interval: Interval) -> str:
+    return f"{interval.value:.4g} [{interval.low:.4g}, {interval.high:.4g}]"
 
 
 def evaluate(
-    run: Run, episodes: int = 100, seed: int = 0, environment: Environment | None = None, threads: int = 0
+    run: Run,
+    episodes: int = 100,
+    seed: int = 0,
+    environment: Environment | None = None,
+    threads: int = 0,
+    progress: bool | None = None,
 ) -> Evaluation:
-    """Evaluate the newest policy of `run` on fresh episodes.
+    """Evaluate the policy of `run` on fresh episodes; `Run.load(…, iteration=N)` gives an earlier one.
 
     Writes into its folder what it found, `evaluation.json`, and each episode's reward and costs, `evaluation.csv`.
     `environment` has to be given again where the task is a callable or a MODULE:ID. Raises `UsageError` for
-    fewer than 2 episodes. Where the folder is read-only, a warning says that nothing was written.
+    fewer than 2 episodes. Where the folder is read-only, a warning says that nothing was written. With `progress`,
+    stderr says how far it has come; by default where somebody looks, at a terminal or in a notebook.
     """
-    evaluation, single = assess(run, episodes, seed, environment, threads)
+    with Progress(f"evaluating {run.problem.id}", progress) as shown:
+        evaluation, single = assess(run, episodes, seed, environment, threads, shown.reach)
     save(evaluation, single, run)
     return evaluation
 
@@ -109,11 +139,16 @@ def save(evaluation: Evaluation, episodes: Sequence[Row], run: Run) -> bool:
 
 @uses_jax
 def assess(
-    run: Run, episodes: int, seed: int, environment: Environment | None, threads: int
+    run: Run,
+    episodes: int,
+    seed: int,
+    environment: Environment | None,
+    threads: int,
+    watch: Callable[[float], object] = lambda share: None,
 ) -> tuple[Evaluation, list[Row]]:
-    """Evaluate the newest policy of `run` on fresh episodes, and write nothing; return also a row for each episode.
+    """Evaluate the policy of `run` on fresh episodes, and write nothing; return also a row for each episode.
 
-    See `evaluate`.
+    See `evaluate`. `watch` is called now and then with the share of the work that is done.
     """
     if episodes < 2:
         raise UsageError(f"episodes is {episodes}; allowed: 2 or more")
@@ -124,13 +159,21 @@ def assess(
     sized = dataclasses.replace(run.config, num_envs=num_envs)
     simulator = reopen_simulator(sized, run.problem, threads, environment)
     renew_budget(simulator, run.config.algorithm, run.state.learner, run.limits)
+
+    def part(number: int) -> Callable[[float], object]:
+        return lambda share: watch((number + share) / (2 * rounds))
+
     try:
-        reports, rows = [], []
+        reports: list[PolicyReport] = []
+        rows: list[Row] = []
         for stochastic, policy in ((True, "stochastic"), (False, "deterministic")):
             # Seeds of training are (seed, iteration): an evaluation's longer key is never one of them.
             key = (run.config.seed, run.state.iteration, seed, int(stochastic))
             rollouts = [
-                collect(simulator, run.policy, run.problem.horizon, (*key, i), stochastic) for i in range(rounds)
+                collect(
+                    simulator, run.policy, run.problem.horizon, (*key, i), stochastic, part(i + rounds * len(reports))
+                )
+                for i in range(rounds)
             ]
             returns = np.concatenate([r.returns for r in rollouts])[:episodes]
             costs = np.concatenate([r.costs for r in rollouts])[:episodes]
@@ -139,7 +182,8 @@ def assess(
             rows += [{"policy": policy, **row} for row in episode_rows(returns, costs, run.problem.cost_names)]
     finally:
         simulator.close()
-    return Evaluation(*reports), rows
+    stochastic_report, deterministic_report = reports
+    return Evaluation(stochastic_report, deterministic_report, run.state.iteration, run.state.steps), rows
 
 
 def report(

@@ -27,11 +27,9 @@ from equipoise.training.folder import command, demand_new, reserved
 from equipoise.training.jax_doors import uses_jax
 from equipoise.training.metrics import MetricsLog, Row, measure
 from equipoise.training.rollout import Rollout, collect, random_key
-from equipoise.training.run import Run, first_state, read_config, resumed_state
+from equipoise.training.run import Run, first_state, is_complete, read_config, resumed_state
 from equipoise.training.update import update
-
-Watcher = Callable[[Row], None]
-"""Called with every iteration's row of metrics."""
+from equipoise.training.watcher import Watcher, asks_to_stop
 
 
 @uses_jax
@@ -43,7 +41,9 @@ def train(
     threads: int = 0,
     watch: Watcher | None = None,
 ) -> Run:
-    """Train as `config` says into the new folder `run_dir`, and return the finished run.
+    """Train as `config` says into the new folder `run_dir`, and return the run.
+
+    It is finished, or ends where `watch` returned False; `resume` goes on from there.
 
     `environment` is the user's own where the task is none of the library. `threads` is the number of physics threads
     (0: all cores); results do not depend on it. Raises `UsageError` for anything in `config` that is not allowed,
@@ -70,13 +70,18 @@ def resume(
 ) -> Run:
     """Continue the run in `run_dir` from its newest checkpoint, bit for bit as if it had never stopped.
 
-    Raises `UsageError` where rows of metrics.csv would be lost because the checkpoint they led to is gone.
+    Ends earlier where `watch` returns False. Raises `UsageError` where rows of metrics.csv would be lost because the
+    checkpoint they led to is gone.
 
     `environment` has to be given again where the task is a callable or a MODULE:ID, and `algorithm` where the run has
-    one of the user's own.
+    one of the user's own. A run that is complete needs no environment: it is returned as it is.
     """
     config, problem = read_config(run_dir, algorithm)
     run_dir = run_dir.absolute()
+    if is_complete(run_dir, config, problem):
+        with reserved(run_dir, new=False):  # nobody else is at it, and what a killed process left goes
+            pass
+        return Run.load(run_dir, algorithm)
     with (
         contextlib.closing(
             Environments(lambda sized: reopen_simulator(sized, problem, threads, environment), config)
@@ -115,7 +120,10 @@ class Environments:
 
 
 def _learn(config: Config, envs: Environments, run_dir: Path, state: RunState, watch: Watcher | None) -> None:
-    """Iterate until the configured number of steps; whatever happens, what is on the disk can be resumed."""
+    """Iterate until the configured number of steps, or until `watch` returns False.
+
+    Whatever happens, what is on the disk can be resumed.
+    """
     logs: Logs | None = None
     try:
         while state.steps < config.planned_steps:
@@ -124,8 +132,8 @@ def _learn(config: Config, envs: Environments, run_dir: Path, state: RunState, w
             logs.episodes.append(state.iteration, rollout)
             logs.metrics.append(row)
             save_checkpoint(run_dir, state, config.iterations)
-            if watch is not None:
-                watch(row)
+            if watch is not None and asks_to_stop(watch(row)):
+                break
     except OSError as error:
         if not is_full(error):
             raise

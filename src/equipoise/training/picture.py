@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.patheffects import withStroke
 
 from equipoise.drawing import house_style
 from equipoise.errors import UsageError
 from equipoise.files import write_atomically
 from equipoise.palette import COST, MODE_BACKGROUNDS, REWARD
 from equipoise.training.record import Record
+
+FEW = 25
+"""Iterations up to which each is also drawn as a point."""
 
 
 @house_style()
@@ -37,12 +42,10 @@ def draw(run: Record) -> Path:
     axes[0].set_ylabel("reward per episode")
     for axis, name in zip(axes[1:], names, strict=False):
         curve(axis, steps, _column(run, f"cost/{name}"), _column(run, f"cost_se/{name}"), COST)
-        limit = run.metrics[0][f"limit/{name}"]
-        axis.axhline(limit, color="black", linestyle="--", linewidth=1)
-        axis.annotate(f"limit {limit:.4g}", (1, limit), xycoords=("axes fraction", "data"), ha="right", va="bottom")
+        limit_line(axis, run.metrics[0][f"limit/{name}"])
         axis.set_ylabel(f"{name} per episode")
     for name in names:
-        axes[-1].plot(steps, _column(run, f"cos/{name}"), linewidth=1.3, label=name if len(names) > 1 else None)
+        line(axes[-1], steps, _column(run, f"cos/{name}"), label=name if len(names) > 1 else None)
     axes[-1].axhline(0, color="black", linewidth=0.8)
     axes[-1].set_ylim(-1.05, 1.05)
     axes[-1].set_ylabel("cos φ (conflict < 0)")
@@ -68,8 +71,39 @@ def _column(run: Record, name: str) -> np.ndarray:
 
 def curve(axis: Axes, steps: np.ndarray, mean: np.ndarray, error: np.ndarray, colour: str) -> None:
     """Draw a mean with a band of one standard error."""
-    axis.fill_between(steps, mean - error, mean + error, color=colour, alpha=0.25, linewidth=0)
-    axis.plot(steps, mean, color=colour, linewidth=1.5)
+    low, high = (from_start(mean + sign * error) for sign in (-1, 1))
+    axis.fill_between(np.append(0.0, steps), low, high, color=colour, alpha=0.25, linewidth=0)
+    line(axis, steps, mean, color=colour, linewidth=1.5)
+
+
+def line(axis: Axes, steps: np.ndarray, values: np.ndarray, linewidth: float = 1.3, **style: Any) -> None:
+    """Draw one value an iteration, over all steps of training, and where there are few also as points."""
+    (drawn,) = axis.plot(np.append(0.0, steps), from_start(values), linewidth=linewidth, **style)
+    if len(steps) <= FEW:
+        axis.plot(steps, values, "o", color=drawn.get_color(), markersize=4, clip_on=False)
+
+
+def from_start(values: np.ndarray) -> np.ndarray:
+    """Return the values with the first one twice: what the first iteration found holds over all of its steps."""
+    return np.append(values[:1], values)
+
+
+def limit_line(axis: Axes, limit: float, left: bool = False) -> None:
+    """Draw a limit over the curves that are there, with its number beside it, and room for that within the panel."""
+    axis.axhline(limit, color="black", linestyle="--", linewidth=1)
+    axis.margins(y=0.08)
+    low, high = axis.get_ylim()
+    below = limit - low > 0.85 * (high - low)
+    axis.annotate(
+        f"limit {limit:.4g}",
+        (0.01 if left else 0.99, limit),
+        (0, -3 if below else 3),
+        xycoords=("axes fraction", "data"),
+        textcoords="offset points",
+        ha="left" if left else "right",
+        va="top" if below else "bottom",
+        path_effects=[withStroke(linewidth=2.5, foreground="white", alpha=0.7)],
+    )
 
 
 def mode_bands(axis: Axes, run: Record, steps: np.ndarray) -> None:

@@ -25,6 +25,19 @@ class Record:
     metrics: list[Row]
     """One row an iteration."""
 
+    def __repr__(self) -> str:
+        what = f"{self.algorithm_name} on {self.problem.id}, seed {self.seed}"
+        return f"<{type(self).__name__} of {what}: {self._stands()}>"
+
+    def _stands(self) -> str:
+        """Say how far the run has come, and where it is."""
+        if not self.metrics:
+            return f"no iteration yet, in {self.path}"
+        last = self.metrics[-1]
+        names = self.problem.cost_names[:3]  # as many as there is room for
+        costs = "".join(f", {name} {last[f'cost/{name}']:.4g} of {last[f'limit/{name}']:.4g}" for name in names)
+        return f"{last['iteration']} iterations, reward {last['reward']:.4g}{costs}, in {self.path}"
+
     @classmethod
     def read(cls, path: str | Path) -> Record:
         """Read the run in `path`; `UsageError` if it is none, or what is there cannot be read."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import zlib
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -63,11 +64,19 @@ class Episodes(NamedTuple):
     estimate: Estimate
 
 
-def collect(simulator: Simulator, actor: Actor, steps: int, key: tuple[int, ...], stochastic: bool = True) -> Rollout:
+def collect(
+    simulator: Simulator,
+    actor: Actor,
+    steps: int,
+    key: tuple[int, ...],
+    stochastic: bool = True,
+    watch: Callable[[float], object] | None = None,
+) -> Rollout:
     """Run `actor` for `steps` steps in every environment of `simulator`, all noise drawn under `key`.
 
     Every environment starts from a reset. One whose episode ends, by termination, by the horizon or by divergence,
-    is reset at once; what is still running at the end is cut there.
+    is reset at once; what is still running at the end is cut there. `watch` is called after every step with the share
+    of them that is done.
     """
     started, physics_seconds = time.perf_counter(), 0.0
     problem, num_envs = simulator.problem, simulator.num_envs
@@ -105,6 +114,8 @@ def collect(simulator: Simulator, actor: Actor, steps: int, key: tuple[int, ...]
                 observation = observation.copy()
                 observation[ended] = simulator.reset(ended.tolist(), [randoms[env] for env in ended])
                 age[ended] = 0
+        if watch is not None:
+            watch((t + 1) / steps)
     done[-1] = True
     episodes = whole_episodes(rewards, costs, done, diverged, problem.horizon, reason)
     batch = Batch(seen, actions, rewards, costs, following, terminated, done, ~diverged, estimate=episodes.estimate)

@@ -44,6 +44,12 @@ def read_config(path: Path, own: Algorithm | None = None) -> tuple[Config, Probl
     return config, problem
 
 
+def steps_done(path: Path, problem: Problem) -> int:
+    """Return the environment steps of the run in `path` that its metrics.csv has."""
+    rows = read_metrics(path / "metrics.csv", problem.cost_names)
+    return int(rows[-1]["steps"]) if rows else 0
+
+
 def flattener(problem: Problem) -> Callable[[Any], np.ndarray] | None:
     """Return what makes vectors of the problem's observations; None where they are vectors of any kind.
 
@@ -69,25 +75,36 @@ class Run(Record):
     config: Config
     """What it was asked to do."""
     state: RunState
-    """The newest checkpoint."""
+    """The checkpoint that it was opened at, the newest unless another was asked for."""
+
+    def __repr__(self) -> str:
+        return super().__repr__()  # for a dataclass would have one made that writes out every array
+
+    def _stands(self) -> str:
+        rows = len(self.metrics)
+        opened = f"opened at iteration {self.state.iteration}, " if self.state.iteration != rows else ""
+        return opened + super()._stands()
 
     @classmethod
     @uses_jax
-    def load(cls, path: str | Path, own: Algorithm | None = None) -> Run:
-        """Open the run in `path`; `UsageError` if it is none, nothing was learned, or what is there cannot be read.
+    def load(cls, path: str | Path, own: Algorithm | None = None, iteration: int | None = None) -> Run:
+        """Open the run in `path`, at its newest checkpoint or at that of an earlier `iteration`.
 
-        `own` is the user's own algorithm, if the run has one: no module is imported because a file names it.
+        `own` is the user's own algorithm, if the run has one: no module is imported because a file names it. The policy
+        is the checkpoint's; the metrics are those of the whole run. Raises `UsageError` if `path` is no run, nothing
+        was learned, or what is there cannot be read, and where only other checkpoints are there, naming them and the
+        nearest.
         """
         path = Path(path)
         config, problem = read_config(path, own)
         rows = read_metrics(path / "metrics.csv", problem.cost_names)
-        state = load_checkpoint(path, state_shapes(config, problem))
+        state = load_checkpoint(path, state_shapes(config, problem), iteration)
         return cls(path.absolute(), problem, config.algorithm_name, config.seed, rows, config, state)
 
     @functools.cached_property
     @uses_jax
     def policy(self) -> Actor:
-        """The newest policy: `run.policy(observation)` is its mean action, `run.policy.sample` draws an action.
+        """The checkpoint's policy: `run.policy(observation)` is its mean action, `run.policy.sample` draws an action.
 
         It takes what the environment observes and acts as it did in training, where the environment clipped actions.
         """
@@ -152,6 +169,12 @@ def _init(config: Config, problem: Problem) -> Callable[[PRNGKeyArray], LearnerS
 def _state_of(learner: LearnerState, problem: Problem) -> RunState:
     constraints = len(problem.cost_names)
     return RunState(learner, 0, 0, np.zeros(constraints), np.full(1 + constraints, np.nan))
+
+
+def is_complete(run: Path, config: Config, problem: Problem) -> bool:
+    """Return whether nothing is left to be done of the run in `run`: its last row and its checkpoint are there."""
+    rows, kept = read_metrics(run / "metrics.csv", problem.cost_names), kept_iterations(run)
+    return bool(rows and kept) and rows[-1]["steps"] >= config.planned_steps and rows[-1]["iteration"] == kept[-1]
 
 
 def resumed_state(run: Path, config: Config, problem: Problem) -> RunState:
