@@ -7,72 +7,21 @@ import errno
 import json
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
 from equipoise.errors import Notice, UsageError
 from equipoise.files import write_atomically
-from equipoise.statistics import Interval, mean_interval, mean_upper_bound, share_interval
+from equipoise.statistics import mean_interval, mean_upper_bound, share_interval
 from equipoise.training.budget import renew_budget
 from equipoise.training.config import Environment, reopen_simulator
 from equipoise.training.episodes import encode, episode_rows
+from equipoise.training.evaluation import CostReport, Evaluation, PolicyReport
 from equipoise.training.jax_doors import uses_jax
 from equipoise.training.rollout import collect
 from equipoise.training.rows import Row
 from equipoise.training.run import Run
-
-
-@dataclass(frozen=True)
-class CostReport:
-    """What an evaluation says about one constraint J_k ≤ b_k."""
-
-    name: str
-    """The cost's name."""
-    mean: Interval
-    """Mean episode cost (undiscounted sum), with Student's t interval."""
-    upper: float
-    """One-sided upper 95 % confidence bound of J_k: the certificate, if it is within the limit."""
-    limit: float
-    """b_k."""
-    inside: Interval
-    """Share of episodes whose own cost is within the limit, with Wilson's interval. The problem does not ask for
-    this; it asks for the mean."""
-    broken: int = 0
-    """Episodes that broke down, and are in none of these numbers."""
-
-    @property
-    def certified(self) -> bool:
-        """Whether J_k ≤ b_k with 95 % confidence.
-
-        Never where an episode broke down: it may have done so where it is costly, and the others are then no sample.
-        """
-        return self.upper <= self.limit and not self.broken
-
-
-@dataclass(frozen=True)
-class PolicyReport:
-    """What an evaluation says about one policy."""
-
-    reward: Interval
-    """Mean episode return, with Student's t interval."""
-    costs: tuple[CostReport, ...]
-    """One entry a constraint."""
-    episodes: int
-    """Episodes it rests on."""
-    broken: int = 0
-    """Episodes that broke down, and are not among them."""
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """The stochastic policy that was trained, and the deterministic one that takes its mean action."""
-
-    stochastic: PolicyReport
-    """Actions drawn from the policy, as in training: what the limits were trained for."""
-    deterministic: PolicyReport
-    """Mean actions."""
 
 
 def evaluate(

@@ -10,11 +10,12 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.ticker import EngFormatter
 
 from equipoise.drawing import house_style
 from equipoise.errors import UsageError
 from equipoise.files import write_atomically
-from equipoise.palette import COST, MODE_BACKGROUNDS, REWARD
+from equipoise.palette import COST, MODE_BACKGROUNDS, REWARD, Dashes
 from equipoise.training.record import Record
 
 
@@ -27,26 +28,24 @@ def draw(run: Record) -> Path:
     figure = Figure(figsize=(8, 2.4 * (2 + len(names))), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(2 + len(names), 1, sharex=True)
-    steps = _column(run, "steps")
+    steps = column(run, "steps")
     for axis in axes:
         mode_bands(axis, run, steps)
         axis.margins(x=0)
         axis.spines[["top", "right"]].set_visible(False)
 
-    curve(axes[0], steps, _column(run, "reward"), _column(run, "reward_se"), REWARD)
+    curve(axes[0], steps, column(run, "reward"), column(run, "reward_se"), REWARD)
     axes[0].set_ylabel("reward per episode")
     for axis, name in zip(axes[1:], names, strict=False):
-        curve(axis, steps, _column(run, f"cost/{name}"), _column(run, f"cost_se/{name}"), COST)
-        limit = run.metrics[0][f"limit/{name}"]
-        axis.axhline(limit, color="black", linestyle="--", linewidth=1)
-        axis.annotate(f"limit {limit:.4g}", (1, limit), xycoords=("axes fraction", "data"), ha="right", va="bottom")
+        curve(axis, steps, column(run, f"cost/{name}"), column(run, f"cost_se/{name}"), COST)
+        limit_line(axis, run.metrics[0][f"limit/{name}"])
         axis.set_ylabel(f"{name} per episode")
     for name in names:
-        axes[-1].plot(steps, _column(run, f"cos/{name}"), linewidth=1.3, label=name if len(names) > 1 else None)
+        axes[-1].plot(steps, column(run, f"cos/{name}"), linewidth=1.3, label=name if len(names) > 1 else None)
     axes[-1].axhline(0, color="black", linewidth=0.8)
     axes[-1].set_ylim(-1.05, 1.05)
     axes[-1].set_ylabel("cos φ (conflict < 0)")
-    axes[-1].set_xlabel("environment steps")
+    steps_below(axes[-1])
 
     seen = [mode for mode in MODE_BACKGROUNDS if mode in {row["mode"] for row in run.metrics}]
     handles = [Patch(color=MODE_BACKGROUNDS[mode], label=f"{mode} mode") for mode in seen]
@@ -62,14 +61,38 @@ def draw(run: Record) -> Path:
     return path
 
 
-def _column(run: Record, name: str) -> np.ndarray:
+def column(run: Record, name: str) -> np.ndarray:
+    """Return a column of a run's metrics."""
     return np.array([row[name] for row in run.metrics], float)
 
 
-def curve(axis: Axes, steps: np.ndarray, mean: np.ndarray, error: np.ndarray, colour: str) -> None:
-    """Draw a mean with a band of one standard error."""
-    axis.fill_between(steps, mean - error, mean + error, color=colour, alpha=0.25, linewidth=0)
-    axis.plot(steps, mean, color=colour, linewidth=1.5)
+def curve(
+    axis: Axes,
+    steps: np.ndarray,
+    mean: np.ndarray,
+    error: np.ndarray,
+    colour: str,
+    shade: float = 0.25,
+    linestyle: Dashes = "solid",
+    name: str | None = None,
+) -> None:
+    """Draw a mean with a band of one standard error; a `name` is that of both in the picture's file."""
+    axis.fill_between(steps, mean - error, mean + error, color=colour, alpha=shade, linewidth=0, gid=name)
+    axis.plot(steps, mean, color=colour, linewidth=1.5, linestyle=linestyle, gid=name)
+
+
+def limit_line(axis: Axes, limit: float, colour: str = "black") -> None:
+    """Draw a limit, and write what it is."""
+    axis.axhline(limit, color=colour, linestyle="--", linewidth=1)
+    axis.annotate(
+        f"limit {limit:.4g}", (1, limit), xycoords=("axes fraction", "data"), ha="right", va="bottom", color=colour
+    )
+
+
+def steps_below(axis: Axes) -> None:
+    """Write environment steps below a picture, as 200 k or 1 M."""
+    axis.xaxis.set_major_formatter(EngFormatter(sep="\N{NARROW NO-BREAK SPACE}"))
+    axis.set_xlabel("environment steps")
 
 
 def mode_bands(axis: Axes, run: Record, steps: np.ndarray) -> None:
