@@ -13,7 +13,7 @@ def number(value: float) -> str:
         return "–" if math.isnan(value) else ("∞" if value > 0 else "−∞")
     decimals = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
     text = f"{value:.3g}" if abs(value) >= 1e7 else f"{value:.{decimals}f}"
-    return ("0" if float(text) == 0 else text).replace("-", "−")
+    return (text.lstrip("-") if float(text) == 0 else text).replace("-", "−")
 
 
 def interval(found: Interval) -> str:

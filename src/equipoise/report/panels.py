@@ -38,7 +38,7 @@ def learning(axis: Axes, results: Results, condition: Condition, name: str | Non
             ends += [found.mean.min(), found.mean.max()]
     if name is not None:
         limit = next(run.limits[name] for run in results.runs if run.condition == condition)
-        limit_line(axis, limit, INK)
+        limit_line(axis, limit, INK, beside=True)
         ends.append(limit)
     room = 0.12 * (max(ends) - min(ends)) or 1.0
     axis.set_ylim(min(ends) - room, max(ends) + room)  # of a wide band the end is cut off, and no curve is flattened
@@ -107,7 +107,7 @@ def quartile_means(axis: Axes, ranking: Ranking) -> None:
         axis.plot([found.low, found.high], [number, number], color=colour, linewidth=5, alpha=0.35, gid=mark(number))
         axis.plot([found.value], [number], marker="|", markersize=11, mew=2.5, color=colour, gid=mark(number))
     _methods_beside(axis, ranking.methods)
-    axis.set_xlabel("interquartile mean of normalised reward")
+    axis.set_xlabel("normalised reward")
 
 
 def improvements(axis: Axes, ranking: Ranking, ours: str) -> None:
@@ -196,7 +196,7 @@ def clock(axis: Axes, results: Results, condition: Condition) -> None:
         axis.plot(minutes, [place] * len(minutes), "o", color=colour, alpha=0.55, markersize=4.5, gid=mark(number))
         axis.plot([np.mean(minutes)], [place], marker="|", markersize=12, mew=2, color=colour, gid=mark(number))
     _methods_beside(axis, there)
-    axis.set_xlim(left=0)
+    axis.set_xlim(0, 1.08 * axis.get_xlim()[1] or 1.0)
     axis.set_xlabel("minutes of a run")
 
 

@@ -104,7 +104,7 @@ class Results:
 
 def method_name(algorithm: str, settings: str) -> str:
     """Name an algorithm with the settings that tell it from the campaign's others."""
-    return f"{algorithm}, {settings.replace(',', ', ')}" if settings else algorithm
+    return f"{algorithm} ({settings.replace(',', ', ')})" if settings else algorithm
 
 
 def read_results(path: Path) -> Results:

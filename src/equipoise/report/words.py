@@ -111,16 +111,15 @@ def _finding(found: Verdict) -> Finding:
 
 
 def _headline(best: Cell, duels: list[Duel]) -> str:
-    others = len(duels)
-    if all(duel.won for duel in duels):
-        return f"{best.method} wins against every other algorithm that is certified."
-    if any(duel.won for duel in duels):
-        return (
-            f"{best.method} wins against {sum(duel.won for duel in duels)} of the {others} others that are certified."
-        )
+    won = sum(duel.won for duel in duels)
+    others = f"{counted(len(duels), 'other algorithm')} certified to keep the limits"
+    if won == len(duels):
+        return f"{best.method} wins against the {others}."
+    if won:
+        return f"{best.method} wins against {won} of the {others}."
     if all(duel.clear for duel in duels):
-        return f"{best.method} is ahead of the {others} others that are certified, on too few seeds for a win."
-    return f"{best.method} has most reward of the {others + 1} algorithms that are certified, but not clearly."
+        return f"{best.method} is ahead of the {others}, on too few seeds for a win."
+    return f"{best.method} has more reward than the {others}, but not clearly."
 
 
 def _reached(best: Cell) -> str:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import EngFormatter
+from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from equipoise.drawing import house_style
 from equipoise.errors import UsageError
@@ -81,16 +81,16 @@ def curve(
     axis.plot(steps, mean, color=colour, linewidth=1.5, linestyle=linestyle, gid=name)
 
 
-def limit_line(axis: Axes, limit: float, colour: str = "black") -> None:
-    """Draw a limit, and write what it is."""
+def limit_line(axis: Axes, limit: float, colour: str = "black", beside: bool = False) -> None:
+    """Draw a limit, and write what it is: above the line, or, where many curves are close, `beside` the picture."""
     axis.axhline(limit, color=colour, linestyle="--", linewidth=1)
-    axis.annotate(
-        f"limit {limit:.4g}", (1, limit), xycoords=("axes fraction", "data"), ha="right", va="bottom", color=colour
-    )
+    words, ha, va = (f" {limit:.4g}", "left", "center") if beside else (f"limit {limit:.4g}", "right", "bottom")
+    axis.annotate(words, (1, limit), xycoords=("axes fraction", "data"), ha=ha, va=va, color=colour)
 
 
 def steps_below(axis: Axes) -> None:
     """Write environment steps below a picture, as 200 k or 1 M."""
+    axis.xaxis.set_major_locator(MaxNLocator(5))
     axis.xaxis.set_major_formatter(EngFormatter(sep="\N{NARROW NO-BREAK SPACE}"))
     axis.set_xlabel("environment steps")
 
