@@ -16,6 +16,14 @@ def number(value: float) -> str:
     return (text.lstrip("-") if float(text) == 0 else text).replace("-", "−")
 
 
+def beside(value: float, limit: float) -> str:
+    """Write a number that stands beside a limit, to as many digits as tell the two apart."""
+    for digits in range(3, 9):
+        if value == limit or f"{value:.{digits}g}" != f"{limit:.{digits}g}":
+            break
+    return number(value) if digits == 3 else f"{value:.{digits}g}".replace("-", "−")
+
+
 def interval(found: Interval) -> str:
     """Write an estimate with its interval, if it has one."""
     if math.isnan(found.low):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from itertools import combinations
 
 import numpy as np
 
@@ -59,11 +60,20 @@ class Verdict:
 
 def verdict(cells: Cells, condition: Condition) -> Verdict:
     """Say who is ahead on a condition among the algorithms that are certified to keep its limits."""
-    there = cells.of(condition)
-    certified = sorted((cell for cell in there if cell.certified), key=lambda cell: -cell.reward.value)
+    certified = _certified(cells, condition)
     duels = [duel(certified[0], other) for other in certified[1:]]
     best = certified[0] if certified else None
-    return Verdict(condition, best, duels, [cell for cell in there if not cell.certified])
+    return Verdict(condition, best, duels, [cell for cell in cells.of(condition) if not cell.certified])
+
+
+def all_duels(cells: Cells, condition: Condition) -> list[Duel]:
+    """Compare every two algorithms that are certified to keep a condition's limits."""
+    return [duel(ours, theirs) for ours, theirs in combinations(_certified(cells, condition), 2)]
+
+
+def _certified(cells: Cells, condition: Condition) -> list[Cell]:
+    """Return the certified algorithms, that of the most reward first."""
+    return sorted((cell for cell in cells.of(condition) if cell.certified), key=lambda cell: -cell.reward.value)
 
 
 def duel(ours: Cell, theirs: Cell) -> Duel:

@@ -12,13 +12,10 @@ from equipoise.palette import MODE_BACKGROUNDS
 from equipoise.report.cells import Cell, Cells, CostCell, mean_over_seeds, run_certified
 from equipoise.report.curves import share_inside
 from equipoise.report.front import fronts
-from equipoise.report.numbers import interval, number, percent, percent_interval
+from equipoise.report.numbers import beside, interval, number, percent, percent_interval
 from equipoise.report.ranking import Ranking
-from equipoise.report.results import Condition
+from equipoise.report.results import Condition, Results
 from equipoise.report.table import Column, Entry, Table
-
-PLACE = [Column("task"), Column("limits", True, "the limits as a multiple of the task's own"), Column("algorithm")]
-"""The columns that most tables begin with."""
 
 
 def tables(cells: Cells, ranking: Ranking) -> Iterator[Table]:
@@ -40,15 +37,26 @@ def amount(value: float) -> Entry:
     return Entry(number(value), value)
 
 
-def place_of(condition: Condition, method: str) -> list[Entry]:
-    """Return the entries that say what a row is of."""
-    return [Entry(condition.task), Entry(f"×\u2009{condition.scale:g}", condition.scale), Entry(method)]
+def place_columns(results: Results) -> list[Column]:
+    """Return the columns that say what a row is of; there is one of limits only where there are several."""
+    limits = [Column("limits", True, "the limits as a multiple of the task's own")] if _scaled(results) else []
+    return [Column("task"), *limits, Column("algorithm")]
+
+
+def place_of(results: Results, condition: Condition, method: str) -> list[Entry]:
+    """Return the entries of these columns."""
+    limits = [Entry(f"× {condition.scale:g}", condition.scale)] if _scaled(results) else []
+    return [Entry(condition.task), *limits, Entry(method)]
+
+
+def _scaled(results: Results) -> bool:
+    return any(condition.scale != 1.0 for condition in results.conditions)
 
 
 def results_table(cells: Cells) -> Table:
     """Return what every algorithm reached, on every split of the episodes and for every cost."""
     columns = [
-        *PLACE,
+        *place_columns(cells.results),
         Column("episodes", False, "of training, or of the last policy with its actions drawn or averaged"),
         Column("seeds", True),
         Column("reward", True, "mean over seeds, 95 % interval"),
@@ -64,7 +72,7 @@ def results_table(cells: Cells) -> Table:
         Column("CVaR", True, "mean of the worst tenth of all episodes"),
     ]
     rows = [
-        _result(cell, cost)
+        _result(cells.results, cell, cost)
         for condition in cells.results.conditions
         for split in (*SPLITS[1:], SPLITS[0])
         for cell in cells.of(condition, split)
@@ -74,7 +82,7 @@ def results_table(cells: Cells) -> Table:
     return Table("results", caption, columns, rows, ("task", "limits", "algorithm", "episodes", "cost", "certified"))
 
 
-def _result(cell: Cell, cost: CostCell) -> list[Entry]:
+def _result(results: Results, cell: Cell, cost: CostCell) -> list[Entry]:
     seeds = len(cell.rewards)
     certified = "yes" if cost.certified else f"no: {cost.broken} broke down" if cost.broken else "no"
     if cell.split == "training":  # policies that were learning: nothing that could be certified
@@ -82,14 +90,14 @@ def _result(cell: Cell, cost: CostCell) -> list[Entry]:
     else:
         certificate = [Entry(certified), Entry(f"{cost.certified_runs} of {seeds}", cost.certified_runs / seeds)]
     return [
-        *place_of(cell.condition, cell.method),
+        *place_of(results, cell.condition, cell.method),
         Entry(cell.split),
         Entry(str(seeds), seeds),
         Entry(interval(cell.reward), cell.reward.value),
         Entry(cost.name),
         amount(cost.limit),
         Entry(interval(cost.mean), cost.mean.value),
-        amount(cost.upper),
+        Entry(beside(cost.upper, cost.limit), cost.upper),
         *certificate,
         Entry(percent_interval(cost.share), cost.share.value),
         amount(cost.excess),
@@ -101,7 +109,7 @@ def _result(cell: Cell, cost: CostCell) -> list[Entry]:
 def training_table(cells: Cells) -> Table:
     """Return how the limits were kept during training, how the modes were chosen, and how long it took."""
     columns = [
-        *PLACE,
+        *place_columns(cells.results),
         Column("cost"),
         Column("violation", True, "mean of (Ĵ − d)⁺/d over iterations, then over seeds, 95 % interval"),
         Column("Ĵ ≤ d", True, "share of the iterations whose estimated cost was within the limit"),
@@ -121,7 +129,7 @@ def training_table(cells: Cells) -> Table:
                 angle = float(np.mean([np.nanmean(run.updates[f"cos/{name}"]) for run in runs]))
                 rows.append(
                     [
-                        *place_of(condition, cell.method),
+                        *place_of(cells.results, condition, cell.method),
                         Entry(name),
                         Entry(interval(violation), violation.value),
                         Entry(percent(inside), inside),
@@ -190,7 +198,7 @@ def front_table(cells: Cells) -> Table:
 def runs_table(cells: Cells) -> Table:
     """Return every finished run by itself."""
     columns = [
-        *PLACE,
+        *place_columns(cells.results),
         Column("seed", True),
         Column("steps", True),
         Column("reward", True, "mean over the episodes of the last stochastic policy"),
@@ -206,16 +214,17 @@ def runs_table(cells: Cells) -> Table:
         steps = int(run.updates["steps"][-1])
         for name, limit in run.limits.items():
             costs = run.costs("stochastic", name)
+            upper = statistics.mean_upper_bound(costs)
             rows.append(
                 [
-                    *place_of(run.condition, run.method),
+                    *place_of(cells.results, run.condition, run.method),
                     Entry(run.seed, float(run.seed)),
                     Entry(f"{steps:,}".replace(",", "\u202f"), steps),
                     amount(float(run.episodes["stochastic"]["reward"].mean())),
                     Entry(name),
                     amount(limit),
                     amount(float(costs.mean())),
-                    amount(statistics.mean_upper_bound(costs)),
+                    Entry(beside(upper, limit), upper),
                     Entry("yes" if run_certified(run, name) else "no"),
                     amount(run.minutes),
                 ]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from equipoise.report.cells import Cell, Cells
-from equipoise.report.numbers import counted, interval, listed, number
-from equipoise.report.ranking import SEEDS_FOR_A_WIN, Duel, Ranking, Verdict, verdict
+from equipoise.report.numbers import beside, counted, interval, listed, number
+from equipoise.report.ranking import SEEDS_FOR_A_WIN, Duel, Ranking, Verdict, all_duels, verdict
 from equipoise.report.results import Results
 
 
@@ -36,10 +37,8 @@ def overall(cells: Cells, ranking: Ranking) -> list[str]:
                 "run or none learnt anything."
             )
     found.append(_certified(cells))
-    wins = [d for c in results.conditions for d in verdict(cells, c).duels if d.won]
     if results.most_seeds >= SEEDS_FOR_A_WIN and len(results.methods) > 1:
-        each = [f"{method} {sum(d.ours.method == method for d in wins)}" for method in results.methods]
-        found.append(f"Comparisons won at matched safety: {listed(each)}.")
+        found.append(_wins(cells))
     return found
 
 
@@ -95,6 +94,15 @@ def _certified(cells: Cells) -> str:
     return f"Runs whose last stochastic policy is certified to keep every limit: {listed(each)}."
 
 
+def _wins(cells: Cells) -> str:
+    duels = [duel for condition in cells.results.conditions for duel in all_duels(cells, condition)]
+    count = Counter(duel.ours.method for duel in duels if duel.won)
+    if not count:
+        return "No comparison of two algorithms is won at matched safety."
+    each = [f"{method} {wins}" for method, wins in count.most_common()]
+    return f"Of {counted(len(duels), 'comparison')} of two certified algorithms are won: {listed(each)}."
+
+
 def _finding(found: Verdict) -> Finding:
     best = found.best
     if best is None:
@@ -112,7 +120,8 @@ def _finding(found: Verdict) -> Finding:
 
 def _headline(best: Cell, duels: list[Duel]) -> str:
     won = sum(duel.won for duel in duels)
-    others = f"{counted(len(duels), 'other algorithm')} certified to keep the limits"
+    others = "other algorithm" if len(duels) == 1 else f"{len(duels)} other algorithms"
+    others += " certified to keep the limits"
     if won == len(duels):
         return f"{best.method} wins against the {others}."
     if won:
@@ -152,7 +161,7 @@ def _missed(found: Verdict) -> Iterator[str]:
         each = []
         for cell in found.uncertified:
             worst = max((c for c in cell.costs if not c.certified), key=lambda c: c.excess)
-            bound = f"{worst.name}: upper bound {number(worst.upper)} of {number(worst.limit)}"
+            bound = f"{worst.name}: upper bound {beside(worst.upper, worst.limit)} of {number(worst.limit)}"
             why = f"{counted(worst.broken, 'episode')} broke down" if worst.broken else bound
             more = found.best is not None and cell.reward.value > found.best.reward.value
             each.append(f"{cell.method} ({why}{'; more reward' if more else ''})")
