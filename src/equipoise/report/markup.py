@@ -10,7 +10,7 @@ class Markup(str):
     """A piece of HTML; any other text is escaped where it becomes a part of one."""
 
 
-def element(name: str, *inner: str, **attributes: str | bool | float | None) -> Markup:
+def element(name: str, *inner: str, **attributes: str | bool | int | float | None) -> Markup:
     """Return an element. Attributes are named as in Python: `class_`, `aria_label`; None and False leave one out."""
     start = name
     for key, value in attributes.items():

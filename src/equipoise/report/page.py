@@ -68,10 +68,10 @@ def page(cells: Cells, ranking: Ranking, tables: Sequence[Table], pictures: Sequ
     sections = [_section("summary", "Summary", _summary(cells, ranking))]
     for key, (heading, explanation) in SECTIONS.items():
         there = [_picture(picture, results.methods) for picture in pictures if picture.section == key]
+        there += [table_element(table) for table in tables if table.name in TABLES_OF.get(key, ())]
         if there:
-            parts = [element("p", explanation), _anchors(ranking) if key == "overall" else "", *there]
-            parts += [table_element(table) for table in tables if table.name in TABLES_OF.get(key, ())]
-            sections.append(_section(key, heading, *parts))
+            anchors = _anchors(ranking) if key == "overall" else ""
+            sections.append(_section(key, heading, element("p", explanation), anchors, *there))
     nested = {name for names in TABLES_OF.values() for name in names}
     sections.append(_section("tables", "Tables", *(table_element(t) for t in tables if t.name not in nested)))
     if films := [_film(film) for film in films_of(results.path)]:

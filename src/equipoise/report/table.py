@@ -11,7 +11,7 @@ class Entry:
 
     text: str
     """What is read."""
-    key: float | str = ""
+    key: float | int | str = ""
     """What rows are sorted by: a number, or by default the text."""
 
 
