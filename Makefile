@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: train test fuzz lint types bench pages clean
+.PHONY: train test fuzz lint types bench pages results clean
 
 train: $(VENV)/installed
 	$(BIN)/equipoise train pcrpo SafetyHalfCheetah-v4 --total-steps 1000000
@@ -26,6 +26,9 @@ bench: $(VENV)/installed
 
 pages: $(VENV)/installed
 	$(BIN)/python docs/generate.py
+
+results: $(VENV)/installed
+	$(BIN)/python benchmarks/tables.py
 
 clean:
 	rm -rf $(VENV) build dist

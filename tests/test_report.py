@@ -82,15 +82,20 @@ def without_pictures(folder):
 
 @pytest.fixture(scope="module")
 def campaign(tmp_path_factory):
-    """A campaign with five seeds of three algorithms on two tasks, one of them with two costs, and its report."""
-    folder = make_campaign(tmp_path_factory.mktemp("campaigns") / "look", METHODS, TASKS, seeds=5)
-    assert main(["report", str(folder)]) == 0
-    return folder
+    """A campaign with five seeds of three algorithms on two tasks, one of them with two costs."""
+    return make_campaign(tmp_path_factory.mktemp("campaigns") / "look", METHODS, TASKS, seeds=5)
 
 
 @pytest.fixture(scope="module")
 def page(campaign):
-    return Page((campaign / "report.html").read_text(encoding="utf-8"))
+    return without_pictures(campaign)
+
+
+@pytest.fixture(scope="module")
+def drawn(campaign):
+    """The folder of the campaign with its whole report, and the page."""
+    assert main(["report", str(campaign)]) == 0
+    return campaign, Page((campaign / "report.html").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
@@ -346,7 +351,8 @@ def test_modes_are_counted_iteration_by_iteration():
 # The files
 
 
-def test_the_page_has_everything_in_it(campaign, page):
+def test_the_page_has_everything_in_it(drawn):
+    campaign, page = drawn
     text = (campaign / "report.html").read_text(encoding="utf-8")
     assert len(text) < 1_000_000
     for tag, attributes in page.tags:
@@ -356,7 +362,8 @@ def test_the_page_has_everything_in_it(campaign, page):
     assert "url(" not in re.sub(r"url\(#", "", text)
 
 
-def test_names_in_the_page_are_unique_and_lead_somewhere(page):
+def test_names_in_the_page_are_unique_and_lead_somewhere(drawn):
+    _, page = drawn
     names = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(names) == len(set(names))
     asked = {a["href"][1:] for _, a in page.tags if a.get("href", "").startswith("#")}
@@ -364,7 +371,8 @@ def test_names_in_the_page_are_unique_and_lead_somewhere(page):
     assert asked <= set(names)
 
 
-def test_names_from_files_are_no_markup(campaign, page):
+def test_names_from_files_are_no_markup(drawn):
+    campaign, page = drawn
     text = (campaign / "report.html").read_text(encoding="utf-8")
     assert "<i>" not in text
     assert ODD in {row["cost"] for row in page.rows("results")}
@@ -373,8 +381,9 @@ def test_names_from_files_are_no_markup(campaign, page):
     assert f"{ODD} per episode" in labels
 
 
-def test_pictures_are_in_the_colours_of_the_page(campaign, page):
+def test_pictures_are_in_the_colours_of_the_page(drawn):
     """What is ink on paper is light in the dark, and every algorithm can be hidden."""
+    _, page = drawn
     styles = [a["style"] for tag, a in page.tags if tag in ("path", "text", "use") and "style" in a]
     assert any("var(--ink)" in style for style in styles)
     assert not any(re.search(r"#(000000|ffffff|1c1c1c)", style) for style in styles)
@@ -382,7 +391,8 @@ def test_pictures_are_in_the_colours_of_the_page(campaign, page):
     assert {"m m0", "m m1", "m m2"} <= classes
 
 
-def test_figures_and_tables_for_a_paper(campaign, page):
+def test_figures_and_tables_for_a_paper(drawn):
+    campaign, page = drawn
     figures = {path.name: path.read_bytes() for path in (campaign / "figures").iterdir()}
     assert set(figures) == {
         "curves-SafetyHopper-v4.pdf",
@@ -401,11 +411,11 @@ def test_figures_and_tables_for_a_paper(campaign, page):
         assert rows == cells
 
 
-def test_what_latex_would_act_on_is_escaped(campaign):
+def test_what_latex_would_act_on_is_escaped(drawn):
     assert escaped(r"50 % of \a_{b}^2 & #$~<>") == (
         r"50 \% of \textbackslash{}a\_\{b\}\textasciicircum{}2 \& \#\$\textasciitilde{}\textless{}\textgreater{}"
     )
-    text = (campaign / "tables" / "results.tex").read_text(encoding="utf-8")
+    text = (drawn[0] / "tables" / "results.tex").read_text(encoding="utf-8")
     assert r"\textless{}i\textgreater{}" in text
     assert not re.search(r"[−×≤∞⁺Ĵφ–]", text)
 
