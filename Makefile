@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOWEST := .venv-lowest
 
-.PHONY: train test test-lowest fuzz lint types bench pages clean
+.PHONY: train test test-lowest fuzz lint types bench pages results clean
 
 train: $(VENV)/installed
 	$(BIN)/equipoise train pcrpo SafetyHalfCheetah-v4 --total-steps 1000000
@@ -31,6 +31,9 @@ bench: $(VENV)/installed
 
 pages: $(VENV)/installed
 	$(BIN)/python docs/generate.py
+
+results: $(VENV)/installed
+	$(BIN)/python benchmarks/tables.py
 
 clean:
 	rm -rf $(VENV) $(LOWEST) build dist

@@ -1,10 +1,10 @@
 """The tables of docs/results/ and docs/decisions/, made from the measurements in docs/results/data/.
 
-    python benchmarks/tables.py           # write every table into its page
+    python benchmarks/tables.py           # write every table into its page; `make results` does the same
     python benchmarks/tables.py --check   # only name the pages whose tables are out of date
 
 A table stands in its page between the lines `<!-- table: NAME -->` and `<!-- end of table -->`. The measurements
-themselves are made by `python benchmarks/studies.py STUDY`.
+themselves are made by `python benchmarks/studies.py STUDY`, or by a campaign (campaign_tables.py).
 
 Every number is a mean over seeds. `±` is its standard error; for a difference of two algorithms that were trained with
 the same seeds it is the standard error of the paired difference.
@@ -20,6 +20,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+
+from campaign_tables import campaign_tables, committed, new_page
 
 DOCS = Path(__file__).parents[1] / "docs"
 DATA = DOCS / "results" / "data"
@@ -484,9 +486,20 @@ def markdown(cells: list[list[str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def names() -> list[str]:
+    """Return the names of all tables: those of this file, and those of the committed campaigns."""
+    return [*TABLES, *(name for folder in committed(DATA) for name in campaign_tables(folder))]
+
+
+def cells_of(name: str) -> list[list[str]]:
+    """Return the cells of a table by the name that pages call it by; those of a campaign are CAMPAIGN/TABLE."""
+    campaign, slash, _ = name.partition("/")
+    return campaign_tables(DATA / "campaigns" / campaign)[name] if slash else TABLES[name]()
+
+
 def filled(text: str) -> str:
     """Return a page with all its tables made anew."""
-    return MARKED.sub(lambda found: f"{found[1]}\n{markdown(TABLES[found[2]]())}\n{found[3]}", text)
+    return MARKED.sub(lambda found: f"{found[1]}\n{markdown(cells_of(found[2]))}\n{found[3]}", text)
 
 
 def pages() -> list[Path]:
@@ -499,6 +512,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing")
     check = parser.parse_args().check
+    for folder in committed(DATA):
+        page = DOCS / "results" / f"{folder.name}.md"
+        if not page.exists() and not check:
+            page.write_text(new_page(folder), encoding="utf-8")
     stale = [path for path in pages() if filled(path.read_text(encoding="utf-8")) != path.read_text(encoding="utf-8")]
     for path in stale:
         print(f"{path.relative_to(DOCS.parent)} {'is out of date' if check else 'written'}")

@@ -12,11 +12,23 @@ import equipoise
 SOURCE = Path(equipoise.__file__).parent
 FILES = sorted(SOURCE.rglob("*.py"))
 
-GROUND = {"drawing", "errors", "files", "modules", "palette", "progress", "registry", "settings", "statistics"}
+GROUND = {
+    "drawing",
+    "errors",
+    "files",
+    "modules",
+    "palette",
+    "progress",
+    "registry",
+    "settings",
+    "statistics",
+    "terminal",
+}
 """Root modules that every folder may import."""
 
 MAY_IMPORT = {
     "errors": set(),
+    "terminal": set(),
     "drawing": set(),
     "files": {"errors"},
     "modules": {"errors"},
@@ -38,13 +50,16 @@ MAY_IMPORT = {
     "training": GROUND
     | {"problem", "numerics", "gradients", "policy", "tasks", "physics", "environments", "algorithms"},
     "campaigns": GROUND | {"problem", "gradients", "algorithms", "training"},
+    "runs": GROUND | {"problem", "training"},
+    "report": GROUND | {"training", "campaigns"},
     "testing": {"problem", "policy", "physics", "algorithms", "training"},
     "films": GROUND | {"problem", "policy", "physics", "rendering", "environments", "training"},
     "conflict": GROUND | {"problem", "numerics", "gradients", "policy", "physics", "algorithms", "training"},
     "theory": GROUND | {"problem", "numerics", "gradients", "algorithms"},
     "api": {"errors", "settings", "algorithms", "training"},
     "cli": GROUND
-    | {"gradients", "tasks", "catalogue", "algorithms", "training", "campaigns", "films", "conflict", "theory", "api"},
+    | {"gradients", "tasks", "catalogue", "algorithms", "training", "campaigns", "runs", "report", "films"}
+    | {"conflict", "theory", "api"},
     "__init__": {"errors", "environments", "tasks", "algorithms", "training", "films", "conflict", "api"},
     "__main__": {"cli"},
 }

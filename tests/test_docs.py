@@ -21,6 +21,8 @@ from equipoise.campaigns import run as campaigns
 from equipoise.cli import main
 from equipoise.gradients import AGGREGATORS
 from equipoise.gradients.metric import Metric
+from equipoise.report import write as report
+from equipoise.runs import listing
 from equipoise.theory import experiment
 from equipoise.training import loop
 from equipoise.training.config import VERSION, make_simulator
@@ -185,6 +187,8 @@ def test_commands_are_understood(arguments, monkeypatch, capsys, own_aggregators
     monkeypatch.setattr(experiment, "theory", understood_run)
     for name in ("run_campaign", "run_one", "show_status"):
         monkeypatch.setattr(campaigns, name, understood_run)
+    monkeypatch.setattr(report, "read_results", understood_run)
+    monkeypatch.setattr(listing, "find_runs", understood_run)
     monkeypatch.setattr(catalogue, "draw_still", lambda task, path: None)
     try:
         assert main(arguments) == 0, capsys.readouterr().err

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from equipoise.errors import UsageError
-from equipoise.files import write_atomically
+from equipoise.files import check_place, write_atomically
 from equipoise.physics import NativePhysics
 from equipoise.physics.native import load_model, mechanism_of
 from equipoise.tasks import TASKS, Task
@@ -141,10 +141,7 @@ def draw_still(task: type[Task], path: Path) -> None:
 
     from equipoise.rendering.camera import Camera
 
-    if path.suffix != ".png":
-        raise UsageError(f"still is {path}; allowed: a file ending in .png")
-    if not path.parent.is_dir():
-        raise UsageError(f"still is {path}, but there is no folder {path.parent}; make it first")
+    check_place(path, "still", ".png")
     camera = Camera(task, STILL_SIZE, STILL_SIZE)
     physics = NativePhysics(task, num_envs=1, threads=1)
     physics.reset([0], [np.random.default_rng(0)])

@@ -36,6 +36,14 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise
 
 
+def check_place(path: Path, option: str, *endings: str) -> None:
+    """Raise `UsageError`, naming `option`, unless `path` has one of the endings and lies in a folder that is there."""
+    if path.suffix not in endings:
+        raise UsageError(f"{option} is {path}; allowed: a file ending in {' or '.join(endings)}")
+    if not path.parent.is_dir():
+        raise UsageError(f"{option} is {path}, but there is no folder {path.parent}; make it first")
+
+
 def clear_partial_files(folder: Path, names: str) -> None:
     """Remove from `folder` what was left of files whose names match `names` by processes that were killed."""
     if not folder.is_dir():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 REWARD, BALANCE, COST = "#1f5fa8", "#7a4fa3", "#b5481a"
 """Reward, the balance of both, and cost or safety: curves, arrows and edges."""
 
@@ -22,3 +24,28 @@ PAPER, INK, FAINT, RULE = "#ffffff", "#1c1c1c", "#8a8a8a", "#d8d8d8"
 
 DARK, MIDDLE, LIGHT = "#333333", "#444444", "#999999"
 """Greys of bars and contour lines that stand for no objective."""
+
+SERIES = (
+    "#2f78c4",
+    "#e07b28",
+    "#2f9e62",
+    "#a45cc0",
+    "#b8860b",
+    "#d6589f",
+    "#1795a8",
+    "#8a6a4f",
+    "#7a8a1f",
+    "#7c7f8c",
+)
+"""Things of a kind, such as algorithms, told apart on a light and on a dark ground alike."""
+
+Dashes = Literal["solid"] | tuple[float, tuple[float, ...]]
+"""How a line is broken, as Matplotlib has it."""
+
+DASHES: tuple[Dashes, ...] = ("solid", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 2, 1, 2)))
+"""How lines are broken once the colours of `SERIES` begin again."""
+
+
+def of_series(number: int) -> tuple[str, Dashes]:
+    """Return colour and dashes, as Matplotlib has them, of thing `number` of a kind, counting from 0."""
+    return SERIES[number % len(SERIES)], DASHES[number // len(SERIES) % len(DASHES)]

@@ -16,7 +16,7 @@ from equipoise.campaigns.provenance import provenance
 from equipoise.errors import UsageError, described
 from equipoise.files import read_file, write_atomically
 from equipoise.training.config_file import VERSION, how_to_read, known_version
-from equipoise.training.evaluation_file import evaluated_iteration
+from equipoise.training.evaluation import evaluated_iteration
 from equipoise.training.rows import Row, read_metrics
 
 FORMAT = 1
@@ -56,7 +56,7 @@ class CampaignFolder:
     @classmethod
     def load(cls, path: Path) -> CampaignFolder:
         """Open the campaign in `path`; `UsageError` if it is none, or of another version."""
-        content = _read_record(path)
+        content = read_record(path)
         return cls(path, [Job.restored(job) for job in content["jobs"]])
 
     @classmethod
@@ -70,7 +70,7 @@ class CampaignFolder:
         if _is_locked(path / "locks" / "campaign"):
             raise UsageError(f"another process is at work in {path}; see `equipoise campaign status {path}`")
         if (path / "campaign.json").exists():
-            content = _read_record(path)
+            content = read_record(path)
             _compare(path, content["jobs"], [job.described() for job in jobs], accept)
             starts = content["starts"]
         elif path.exists() and any(path.iterdir()):
@@ -90,7 +90,7 @@ class CampaignFolder:
         """Open the campaign in `path` for one of its runs, beside other processes; make it if it is new."""
         if not (path / "campaign.json").exists():
             return cls.begin(path, name, jobs, text)
-        _compare(path, _read_record(path)["jobs"], [job.described() for job in jobs], False)
+        _compare(path, read_record(path)["jobs"], [job.described() for job in jobs], False)
         return cls(path, jobs)
 
     def run_dir(self, job: Job) -> Path:
@@ -123,8 +123,8 @@ class CampaignFolder:
         return Standing("stopped" if self.run_dir(job).exists() else "waiting", rows)
 
 
-def _read_record(path: Path) -> dict[str, Any]:
-    """Read a `campaign.json`; `UsageError` if it is damaged or of another version."""
+def read_record(path: Path) -> dict[str, Any]:
+    """Read the `campaign.json` in `path`; `UsageError` if it is damaged or of another version."""
     file = path / "campaign.json"
     if not file.is_file():
         raise UsageError(f"{path} is no campaign: it has no campaign.json")

@@ -13,15 +13,7 @@ from equipoise.campaigns.progress import Progress, overview
 from equipoise.campaigns.tables import has_pyarrow, write_tables
 from equipoise.errors import DiskFullError, UsageError
 from equipoise.files import is_full
-
-WIDE = 160
-"""Columns of a table that is written to a file or a pipe."""
-
-
-def _console() -> Console:
-    """Return the terminal, or what its output is piped to, where a table needs no folding."""
-    console = Console()
-    return console if console.is_terminal else Console(width=WIDE)
+from equipoise.terminal import open_console
 
 
 def _tables(folder: CampaignFolder) -> list[Path]:
@@ -65,7 +57,7 @@ def run_campaign(
     """
     if workers is not None and workers < 1:
         raise UsageError(f"workers is {workers}; allowed: 1 or more")
-    console = console or _console()
+    console = console or open_console()
     campaign = read_campaign(file)
     folder = CampaignFolder.begin(
         out or default_folder(campaign.name), campaign.name, campaign.jobs, campaign.text, accept_changes
@@ -99,7 +91,7 @@ def run_one(file: Path, index: int, out: Path | None = None, console: Console | 
 
     Other processes may do others meanwhile. Raises `UsageError` as `run_campaign` does.
     """
-    console = console or _console()
+    console = console or open_console()
     campaign = read_campaign(file)
     if not 0 <= index < len(campaign.jobs):
         raise UsageError(f"index is {index}; allowed: from 0 to {len(campaign.jobs) - 1}, the runs of {file}")
@@ -113,7 +105,7 @@ def run_one(file: Path, index: int, out: Path | None = None, console: Console | 
 
 def show_status(path: Path, console: Console | None = None) -> None:
     """Show how the campaign in the folder `path` stands, and why runs failed."""
-    console = console or _console()
+    console = console or open_console()
     folder = CampaignFolder.load(path)
     standings = {job.name: folder.standing(job) for job in folder.jobs}
     console.print(overview(folder, standings))

@@ -86,3 +86,16 @@ def run(file: Annotated[Path, tyro.conf.Positional], index: int, out: Path | Non
 
     if not run_one(file, index, out):
         raise SystemExit(1)
+
+
+def report(folder: Annotated[Path, tyro.conf.Positional]) -> None:
+    """Write a campaign's report: report.html, one page that opens offline, and the same as PDF and LaTeX for a paper.
+
+    Args:
+        folder: Folder of the campaign.
+    """
+    from equipoise.report.write import write_report
+
+    page, *others = write_report(folder)
+    kinds = {kind: sum(path.suffix == kind for path in others) for kind in (".pdf", ".tex")}
+    print(f"written: {page}, {kinds['.pdf']} figures in {folder / 'figures'}, {kinds['.tex']} in {folder / 'tables'}")

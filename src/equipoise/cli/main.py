@@ -28,6 +28,9 @@ equipoise: safe reinforcement learning by gradient manipulation
   equipoise render RUN        film the policy, with reward and cost in the picture
   equipoise watch RUN         watch the policy live in MuJoCo's viewer
   equipoise campaign FILE     grids of runs side by side, and their tables
+  equipoise report DIR        a campaign as one page to read, with figures and tables for a paper
+  equipoise compare RUN RUN … overlay the learning curves of several runs
+  equipoise runs [FOLDER]     list the runs in a folder
   equipoise tasks [ID]        list the tasks, or say everything about one
   equipoise algorithms        list the algorithms
   equipoise theory            the convergence result, on problems that are solved exactly
@@ -44,6 +47,9 @@ COMMANDS = {
     "render": "films",
     "watch": "films",
     "campaign": "campaigns",
+    "report": "campaigns",
+    "compare": "runs",
+    "runs": "runs",
     "tasks": "lists",
     "algorithms": "lists",
     "theory": "studies",

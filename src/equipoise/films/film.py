@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from equipoise.errors import UsageError
-from equipoise.files import write_atomically
+from equipoise.files import check_place, write_atomically
 from equipoise.films.overlay import Panel
 from equipoise.films.play import Episode, play
 from equipoise.films.scale import scales_of
@@ -51,10 +51,7 @@ def film(
         watch: called after every step. If it returns False, the film ends with that step.
     """
     path = Path(out) if out is not None else run.path / "film.mp4"
-    if path.suffix != ".mp4":
-        raise UsageError(f"out is {path}; allowed: a file ending in .mp4")
-    if not path.parent.is_dir():
-        raise UsageError(f"out is {path}, but there is no folder {path.parent}; make it first")
+    check_place(path, "out", ".mp4")
     if episodes < 1:
         raise UsageError(f"episodes is {episodes}; allowed: 1 or more")
     if seed < 0:

@@ -7,7 +7,6 @@ import errno
 import json
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
@@ -15,87 +14,15 @@ from jaxtyping import Float
 from equipoise.errors import Notice, UsageError
 from equipoise.files import write_atomically
 from equipoise.progress import Progress
-from equipoise.statistics import Interval, mean_interval, mean_upper_bound, share_interval
+from equipoise.statistics import mean_interval, mean_upper_bound, share_interval
 from equipoise.training.budget import renew_budget
 from equipoise.training.config import Environment, reopen_simulator
 from equipoise.training.episodes import encode, episode_rows
+from equipoise.training.evaluation import CostReport, Evaluation, PolicyReport
 from equipoise.training.jax_doors import uses_jax
 from equipoise.training.rollout import collect
 from equipoise.training.rows import Row
 from equipoise.training.run import Run
-
-
-@dataclass(frozen=True)
-class CostReport:
-    """What an evaluation says about one constraint J_k ≤ b_k."""
-
-    name: str
-    """The cost's name."""
-    mean: Interval
-    """Mean episode cost (undiscounted sum), with Student's t interval."""
-    upper: float
-    """One-sided upper 95 % confidence bound of J_k: the certificate, if it is within the limit."""
-    limit: float
-    """b_k."""
-    inside: Interval
-    """Share of episodes whose own cost is within the limit, with Wilson's interval. The problem does not ask for
-    this; it asks for the mean."""
-    broken: int = 0
-    """Episodes that broke down, and are in none of these numbers."""
-
-    def __repr__(self) -> str:
-        verdict = "within it" if self.certified else "not within it"
-        return f"<CostReport: {self.name} {_words(self.mean)}, limit {self.limit:.4g}, certificate: {verdict}>"
-
-    @property
-    def certified(self) -> bool:
-        """Whether J_k ≤ b_k with 95 % confidence.
-
-        Never where an episode broke down: it may have done so where it is costly, and the others are then no sample.
-        """
-        return self.upper <= self.limit and not self.broken
-
-
-@dataclass(frozen=True)
-class PolicyReport:
-    """What an evaluation says about one policy."""
-
-    reward: Interval
-    """Mean episode return, with Student's t interval."""
-    costs: tuple[CostReport, ...]
-    """One entry a constraint."""
-    episodes: int
-    """Episodes it rests on."""
-    broken: int = 0
-    """Episodes that broke down, and are not among them."""
-
-    def __repr__(self) -> str:
-        return f"<PolicyReport: {self._in_words()}>"
-
-    def _in_words(self) -> str:
-        costs = "".join(f", {c.name} {_words(c.mean)} of {c.limit:.4g}" for c in self.costs[:3])
-        return f"reward {_words(self.reward)}{costs}, {self.episodes} episodes"
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """The stochastic policy that was trained, and the deterministic one that takes its mean action."""
-
-    stochastic: PolicyReport
-    """Actions drawn from the policy, as in training: what the limits were trained for."""
-    deterministic: PolicyReport
-    """Mean actions."""
-    iteration: int
-    """Iterations of training that the policy had behind it."""
-    steps: int
-    """Environment steps of training that it had behind it."""
-
-    def __repr__(self) -> str:
-        return f"<Evaluation of iteration {self.iteration}, stochastic: {self.stochastic._in_words()}>"
-
-
-def _words(interval: Interval) -> str:
-    return f"{interval.value:.4g} [{interval.low:.4g}, {interval.high:.4g}]"
 
 
 def evaluate(

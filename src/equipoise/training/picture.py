@@ -12,11 +12,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
+from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from equipoise.drawing import house_style
 from equipoise.errors import UsageError
 from equipoise.files import write_atomically
-from equipoise.palette import COST, MODE_BACKGROUNDS, REWARD
+from equipoise.palette import COST, MODE_BACKGROUNDS, REWARD, Dashes
 from equipoise.training.record import Record
 
 FEW = 25
@@ -32,24 +33,24 @@ def draw(run: Record) -> Path:
     figure = Figure(figsize=(8, 2.4 * (2 + len(names))), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(2 + len(names), 1, sharex=True)
-    steps = _column(run, "steps")
+    steps = column(run, "steps")
     for axis in axes:
         mode_bands(axis, run, steps)
         axis.margins(x=0)
         axis.spines[["top", "right"]].set_visible(False)
 
-    curve(axes[0], steps, _column(run, "reward"), _column(run, "reward_se"), REWARD)
+    curve(axes[0], steps, column(run, "reward"), column(run, "reward_se"), REWARD)
     axes[0].set_ylabel("reward per episode")
     for axis, name in zip(axes[1:], names, strict=False):
-        curve(axis, steps, _column(run, f"cost/{name}"), _column(run, f"cost_se/{name}"), COST)
+        curve(axis, steps, column(run, f"cost/{name}"), column(run, f"cost_se/{name}"), COST)
         limit_line(axis, run.metrics[0][f"limit/{name}"])
         axis.set_ylabel(f"{name} per episode")
     for name in names:
-        line(axes[-1], steps, _column(run, f"cos/{name}"), label=name if len(names) > 1 else None)
+        line(axes[-1], steps, column(run, f"cos/{name}"), label=name if len(names) > 1 else None)
     axes[-1].axhline(0, color="black", linewidth=0.8)
     axes[-1].set_ylim(-1.05, 1.05)
     axes[-1].set_ylabel("cos φ (conflict < 0)")
-    axes[-1].set_xlabel("environment steps")
+    steps_below(axes[-1])
 
     seen = [mode for mode in MODE_BACKGROUNDS if mode in {row["mode"] for row in run.metrics}]
     handles = [Patch(color=MODE_BACKGROUNDS[mode], label=f"{mode} mode") for mode in seen]
@@ -65,15 +66,25 @@ def draw(run: Record) -> Path:
     return path
 
 
-def _column(run: Record, name: str) -> np.ndarray:
+def column(run: Record, name: str) -> np.ndarray:
+    """Return a column of a run's metrics."""
     return np.array([row[name] for row in run.metrics], float)
 
 
-def curve(axis: Axes, steps: np.ndarray, mean: np.ndarray, error: np.ndarray, colour: str) -> None:
-    """Draw a mean with a band of one standard error."""
+def curve(
+    axis: Axes,
+    steps: np.ndarray,
+    mean: np.ndarray,
+    error: np.ndarray,
+    colour: str,
+    shade: float = 0.25,
+    linestyle: Dashes = "solid",
+    name: str | None = None,
+) -> None:
+    """Draw a mean with a band of one standard error; a `name` is that of both in the picture's file."""
     low, high = (from_start(mean + sign * error) for sign in (-1, 1))
-    axis.fill_between(np.append(0.0, steps), low, high, color=colour, alpha=0.25, linewidth=0)
-    line(axis, steps, mean, color=colour, linewidth=1.5)
+    axis.fill_between(np.append(0.0, steps), low, high, color=colour, alpha=shade, linewidth=0, gid=name)
+    line(axis, steps, mean, color=colour, linewidth=1.5, linestyle=linestyle, gid=name)
 
 
 def line(axis: Axes, steps: np.ndarray, values: np.ndarray, linewidth: float = 1.3, **style: Any) -> None:
@@ -88,9 +99,16 @@ def from_start(values: np.ndarray) -> np.ndarray:
     return np.append(values[:1], values)
 
 
-def limit_line(axis: Axes, limit: float, left: bool = False) -> None:
-    """Draw a limit over the curves that are there, with its number beside it, and room for that within the panel."""
-    axis.axhline(limit, color="black", linestyle="--", linewidth=1)
+def limit_line(axis: Axes, limit: float, colour: str = "black", left: bool = False, beside: bool = False) -> None:
+    """Draw a limit over the curves that are there, and write what it is, with room for that within the panel.
+
+    The words stand at the right end of the line, at its `left` one, or, among many curves, `beside` the panel.
+    """
+    axis.axhline(limit, color=colour, linestyle="--", linewidth=1)
+    if beside:
+        where = (1, limit)
+        axis.annotate(f" {limit:.4g}", where, xycoords=("axes fraction", "data"), ha="left", va="center", color=colour)
+        return
     axis.margins(y=0.08)
     low, high = axis.get_ylim()
     below = limit - low > 0.85 * (high - low)
@@ -102,8 +120,16 @@ def limit_line(axis: Axes, limit: float, left: bool = False) -> None:
         textcoords="offset points",
         ha="left" if left else "right",
         va="top" if below else "bottom",
+        color=colour,
         path_effects=[withStroke(linewidth=2.5, foreground="white", alpha=0.7)],
     )
+
+
+def steps_below(axis: Axes) -> None:
+    """Write environment steps below a picture, as 200 k or 1 M."""
+    axis.xaxis.set_major_locator(MaxNLocator(5))
+    axis.xaxis.set_major_formatter(EngFormatter(sep="\N{NARROW NO-BREAK SPACE}"))
+    axis.set_xlabel("environment steps")
 
 
 def mode_bands(axis: Axes, run: Record, steps: np.ndarray) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,8 +81,25 @@ def _read(
     `words` names the columns that hold words, and those that are allowed there; `check_order` is called with each row,
     the one before it, and its place.
     """
-    if not path.exists() and not path.is_symlink():
+    columns, lines = open_table(path)
+    if not columns:
         return []
+    check_columns(columns)
+    rows: list[Row] = []
+    for place, cells in lines:  # one by one: of a large foreign table, the first line that is wrong is enough
+        row = _row(columns, cells, words, place)
+        check_order(row, rows[-1] if rows else None, place)
+        rows.append(row)
+    return rows
+
+
+def open_table(path: Path) -> tuple[list[str], Iterator[tuple[str, list[str]]]]:
+    """Open a table; return the names of its columns, and its whole rows: where each stands, and its cells as text.
+
+    There are no columns where there is no table. Raises `UsageError`, also while rows are taken, for what is no CSV.
+    """
+    if not path.exists() and not path.is_symlink():
+        return [], iter(())
     content = read_file(path, MOST_BYTES)
     whole = content[: content.rfind(b"\n") + 1]
     try:
@@ -93,22 +110,26 @@ def _read(
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1
         raise UsageError(f"{path}, line {line}: a NUL; allowed: CSV in UTF-8")
+    lines = _lines(text, path)
+    columns = next(lines, [])
+    _check_names(columns, path)
+    return columns, _whole_rows(lines, len(columns), path)
+
+
+def _lines(text: str, path: Path) -> Iterator[list[str]]:
     lines = csv.reader(io.StringIO(text), strict=True)
-    rows: list[Row] = []
     try:
-        columns = next(lines, None)
-        if columns is None:
-            return []
-        _check_names(columns, path)
-        check_columns(columns)
-        for cells in lines:  # one by one: of a large foreign table, the first line that is wrong is enough
-            place = f"{path}, line {len(rows) + 2}"
-            row = _row(columns, cells, words, place)
-            check_order(row, rows[-1] if rows else None, place)
-            rows.append(row)
+        yield from lines
     except csv.Error as error:
         raise UsageError(f"{path}, line {lines.line_num}: no CSV, {error}; allowed: CSV in UTF-8") from None
-    return rows
+
+
+def _whole_rows(lines: Iterator[list[str]], columns: int, path: Path) -> Iterator[tuple[str, list[str]]]:
+    for number, cells in enumerate(lines, 2):
+        place = f"{path}, line {number}"
+        if len(cells) != columns:
+            raise UsageError(f"{place}: {len(cells)} cells; allowed: {columns}, one a column")
+        yield place, cells
 
 
 def _check_names(columns: list[str], path: Path) -> None:
@@ -133,8 +154,6 @@ def _demand_exactly(columns: list[str], first: str, cost_names: Sequence[str], p
 
 
 def _row(columns: list[str], cells: list[str], words: Mapping[str, Collection[str] | None], place: str) -> Row:
-    if len(cells) != len(columns):
-        raise UsageError(f"{place}: {len(cells)} cells; allowed: {len(columns)}, one a column")
     return {
         column: _word(column, cell, words[column], place) if column in words else _number(column, cell, place)
         for column, cell in zip(columns, cells, strict=True)

@@ -1,0 +1,72 @@
+"""The tables of committed campaigns, for the pages of docs/results/.
+
+A campaign is committed as docs/results/data/campaigns/NAME, with the files of its folder that its report is made of:
+`campaign.json`, `updates.csv` and `episodes.csv`. Its page is docs/results/NAME.md; `benchmarks/tables.py` begins it if
+it is not there, and writes its tables, which are those of `equipoise report`.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from equipoise.report.cells import Cells
+from equipoise.report.ranking import Ranking
+from equipoise.report.results import read_results
+from equipoise.report.tables import tables
+from equipoise.report.words import findings, overall
+
+HEADINGS = {
+    "summary": "In words",
+    "results": "Rewards, costs and certificates",
+    "interquartile-means": "Normalised reward over all conditions",
+    "probability-of-improvement": "Probability that the row's algorithm has more reward than the column's",
+    "fronts": "Fronts over several limits",
+    "training": "During training",
+    "runs": "Every run",
+}
+"""The heading of each table in a campaign's page, in the order in which they stand there."""
+
+
+def committed(data: Path) -> list[Path]:
+    """Return the folders of the committed campaigns."""
+    return sorted(path.parent for path in data.glob("campaigns/*/campaign.json"))
+
+
+@cache
+def campaign_tables(folder: Path) -> dict[str, list[list[str]]]:
+    """Return the cells of every table of a campaign by the name that pages call it by, their headings first."""
+    cells = Cells(read_results(folder))
+    ranking = Ranking(cells)
+    made = {"summary": _summary(cells, ranking)}
+    for table in tables(cells, ranking):
+        made[table.name] = [[c.name for c in table.columns], *([entry.text for entry in row] for row in table.rows)]
+    return {f"{folder.name}/{name}": [[_plain(cell) for cell in row] for row in rows] for name, rows in made.items()}
+
+
+def new_page(folder: Path) -> str:
+    """Return the page that a campaign begins with: a heading, and places for its tables."""
+    there = campaign_tables(folder)
+    parts = [
+        f"# {folder.name}",
+        "What the numbers are: [the report](../campaigns.md#the-report). "
+        f"Data: [{folder.name}](data/campaigns/{folder.name}).",
+    ]
+    for name, heading in HEADINGS.items():
+        if f"{folder.name}/{name}" in there:
+            parts += [f"## {heading}", f"<!-- table: {folder.name}/{name} -->\n<!-- end of table -->"]
+    return "\n\n".join(parts) + "\n"
+
+
+def _summary(cells: Cells, ranking: Ranking) -> list[list[str]]:
+    """Return the report's summary as a table: what holds for all, and what for each task and limits."""
+    whole = [["all", sentence] for sentence in overall(cells, ranking)]
+    each = [[found.place, " ".join([found.headline, *found.details])] for found in findings(cells)]
+    return [["where", "what came out"], *whole, *each]
+
+
+def _plain(text: str) -> str:
+    """Return a cell's text without what Markdown would act on."""
+    for letter in "\\|<*_`":
+        text = text.replace(letter, f"\\{letter}")
+    return text
