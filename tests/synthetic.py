@@ -52,7 +52,8 @@ def make_run(path, task="SafetyHopper-v4", algorithm="pcrpo", seed=0, rows=None,
             for (name, c), limit in zip(evaluation.items(), limits, strict=True)
         ]
         policy = PolicyReport(mean_interval(np.arange(3.0)), tuple(costs), 3)
-        (path / "evaluation.json").write_text(json.dumps(dataclasses.asdict(Evaluation(policy, policy))))
+        evaluated = Evaluation(policy, policy, rows[-1]["iteration"], rows[-1]["steps"])
+        (path / "evaluation.json").write_text(json.dumps(dataclasses.asdict(evaluated)))
         episodes = episode_rows(np.arange(3.0), np.column_stack(list(evaluation.values())), names)
         both = [{"policy": policy, **row} for policy in ("stochastic", "deterministic") for row in episodes]
         (path / "evaluation.csv").write_bytes(encode(both, header=True))
