@@ -18,16 +18,16 @@ from equipoise import statistics
 from equipoise.cli import main
 from equipoise.report import films
 from equipoise.report.cells import Cells
-from equipoise.report.curves import POINTS, curve_of, mode_shares
+from equipoise.report.curves import POINTS, curve_of, mean_angle, mode_shares
 from equipoise.report.front import fronts
 from equipoise.report.latex import escaped
 from equipoise.report.numbers import beside, number
 from equipoise.report.page import page as make_page
-from equipoise.report.ranking import Ranking, all_duels, verdict
+from equipoise.report.ranking import Ranking, all_duels, duel, verdict
 from equipoise.report.results import Condition, RunResult, read_results
 from equipoise.report.tables import tables
 from equipoise.report.words import findings, overall
-from synthetic import make_campaign
+from synthetic import make_campaign, make_run
 
 SAFE, CLOSE, OVER = (0.8, 0.6), (1.0, 0.8), (1.5, 1.4)
 """What multiples of the task's reward and limits an algorithm ends at."""
@@ -214,8 +214,10 @@ def test_a_win_is_at_matched_safety(cells):
     """The algorithm of most reward breaks the limits, so that it wins against nobody, and is said to have more."""
     found = verdict(cells, Condition("SafetyHopper-v4", 1.0))
     assert found.best.method == "pcrpo (slack.low=-0.5)"
-    assert [duel.theirs.method for duel in found.duels if duel.won] == ["crpo"]
+    assert [pair.theirs.method for pair in found.duels if pair.won] == ["crpo"]
     assert [cell.method for cell in found.uncertified] == ["ppo_lag"]
+    over, inside = (cells.get(Condition("SafetyHopper-v4", 1.0), method) for method in ("ppo_lag", "crpo"))
+    assert duel(over, inside).clear and not duel(over, inside).won
     first, _ = findings(cells)
     assert first.headline == "pcrpo (slack.low=-0.5) wins against the other algorithm certified to keep the limits."
     assert first.details[-1].startswith("Not certified: ppo_lag (cost: upper bound ")
@@ -226,7 +228,7 @@ def test_a_win_is_at_matched_safety(cells):
 
 def test_few_seeds_are_a_look_and_no_win(tmp_path):
     cells = Cells(read_results(make_campaign(tmp_path / "look", METHODS, TASKS, seeds=4)))
-    assert all(duel.clear and not duel.won for c in cells.results.conditions for duel in all_duels(cells, c))
+    assert all(pair.clear and not pair.won for c in cells.results.conditions for pair in all_duels(cells, c))
     assert "This is a look: with fewer than 5 seeds" in words_of(cells)
     assert " won" not in words_of(cells)
     assert {found.headline.partition("certified")[2] for found in findings(cells)} == {
@@ -241,7 +243,7 @@ def test_one_seed_has_no_intervals_over_seeds(tmp_path):
     assert "[" not in page.rows("interquartile-means")[0]["interquartile mean"]
     assert "One seed tells nothing about another one" in page.sections["summary"]
     cells = Cells(read_results(folder))
-    assert not any(duel.clear for c in cells.results.conditions for duel in all_duels(cells, c))
+    assert not any(pair.clear for c in cells.results.conditions for pair in all_duels(cells, c))
 
 
 def test_where_none_is_certified_that_is_said(tmp_path):
@@ -261,6 +263,25 @@ def test_an_episode_that_broke_down_certifies_nothing(tmp_path):
     assert [row["certified"] for row in page.rows("runs")] == ["yes", "no"]
     assert {r["certified"] for r in page.rows("results") if r["episodes"] == "stochastic"} == {"no: 1 broke down"}
     assert "1 episode broke down" in page.sections["summary"]
+
+
+def test_an_evaluation_that_is_there_may_know_of_more(tmp_path):
+    """It may have had episodes to spare, so that none is missing in the tables."""
+    folder = make_campaign(tmp_path / "look", {"crpo": SAFE}, {"SafetyHopper-v4": {"cost": 25.0}}, seeds=2)
+    run = make_run(folder / "runs" / "SafetyHopper-v4-crpo-seed1", evaluation={"cost": np.array([10.0, 11.0, 12.0])})
+    assert {row["certified"] for row in without_pictures(folder).rows("runs")} == {"yes"}
+    file = run / "evaluation.json"
+    file.write_text(file.read_text().replace('"broken": 0', '"broken": 1'))
+    assert [row["certified"] for row in without_pictures(folder).rows("runs")] == ["yes", "no"]
+
+
+def test_gradients_without_an_angle_do_not_count():
+    def angles(values):
+        return RunResult(Condition("t", 1.0), "m", "0", {}, {"cos/c": np.array(values)}, {})
+
+    nan = float("nan")
+    assert mean_angle([angles([-0.5, nan, 0.1]), angles([0.4, 0.4, nan]), angles([nan] * 3)], "c") == pytest.approx(0.1)
+    assert np.isnan(mean_angle([angles([nan])], "c"))
 
 
 def test_unfinished_runs_are_counted_and_named(tmp_path):
@@ -456,6 +477,13 @@ def spoil_cell(text):
     return text.replace(",stochastic,", ",stochastick,", 1)
 
 
+def spoil_reward(text):
+    head, first, *rest = text.splitlines()
+    cells = first.split(",")
+    cells[head.split(",").index("reward")] = "nan"
+    return "\n".join([head, ",".join(cells), *rest]) + "\n"
+
+
 @pytest.mark.parametrize(
     ("file", "change", "expected"),
     [
@@ -472,6 +500,7 @@ def spoil_cell(text):
             "line 2: limits_scale is 'one'; allowed: a",
         ),
         ("updates.csv", lambda text: text[:-9] + ",,\n", "cells; allowed: 22, one a column"),
+        ("updates.csv", spoil_reward, "SafetyHopper-v4-crpo-seed0: reward is nan; allowed: a finite number"),
         ("episodes.csv", spoil_cell, "split is 'stochastick'; allowed: training, stochastic, deterministic"),
         ("episodes.csv", lambda text: text.replace("crpo", "cprpo"), "has no row of SafetyHopper-v4 crpo"),
         ("episodes.csv", lambda text: text.replace(",stochastic,", ",training,"), "fewer than 2 episodes (stochastic)"),

@@ -64,3 +64,13 @@ def mode_shares(runs: Sequence[RunResult]) -> tuple[Float[np.ndarray, " n"], dic
 def share_inside(runs: Sequence[RunResult], name: str) -> float:
     """Return the mean over runs of the share of iterations whose estimate of a cost was within its limit."""
     return float(np.mean([(run.updates[f"cost/{name}"] <= run.limits[name]).mean() for run in runs]))
+
+
+def mean_angle(runs: Sequence[RunResult], name: str) -> float:
+    """Return the mean over iterations, then over runs, of cos φ of reward and a cost; not a number if it never is one.
+
+    Iterations in which one of the gradients is 0 have no angle, and do not count.
+    """
+    known = [angles[np.isfinite(angles)] for angles in (run.updates[f"cos/{name}"] for run in runs)]
+    means = [angles.mean() for angles in known if len(angles)]
+    return float(np.mean(means)) if means else float("nan")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,9 +12,10 @@ import numpy as np
 from jaxtyping import Float
 
 from equipoise.campaigns.columns import LABELS, SPLITS, Columns, costs_of, read_episodes, read_updates
-from equipoise.campaigns.folder import read_record
+from equipoise.campaigns.folder import CampaignFolder, read_record
 from equipoise.campaigns.job import Job
 from equipoise.errors import UsageError, printable
+from equipoise.training.evaluation import read_evaluation_file
 
 CLOCK = ("time/physics", "time/policy", "time/update")
 """Columns whose sum is the time of an iteration, in seconds."""
@@ -111,6 +113,7 @@ def read_results(path: Path) -> Results:
     """Read the campaign in the folder `path`; `UsageError` if it is none, or a table is missing, empty or damaged."""
     record = read_record(path)
     jobs = [Job.restored(job) for job in record["jobs"]]
+    folder = CampaignFolder(path, jobs)
     updates, episodes = read_updates(path), read_episodes(path)
     rows, lines = _by_run(updates), _by_run(episodes)
     for key in rows:
@@ -120,7 +123,7 @@ def read_results(path: Path) -> Results:
     for job in jobs:
         key = (job.task, job.algorithm, job.limits_scale, job.varied, str(job.seed))
         if key in rows:
-            found.append(_run(job, _part(updates, rows[key]), _part(episodes, lines[key]), path))
+            found.append(_run(job, _part(updates, rows[key]), _part(episodes, lines[key]), folder))
         else:
             left.append(job)
     if not found:
@@ -129,16 +132,29 @@ def read_results(path: Path) -> Results:
     return Results(path, printable(str(record.get("name")), 200), tuple(found), tuple(left), starts)
 
 
-def _run(job: Job, updates: Columns, episodes: Columns, path: Path) -> RunResult:
+def _run(job: Job, updates: Columns, episodes: Columns, folder: CampaignFolder) -> RunResult:
     limits = {name: float(updates[f"limit/{name}"][-1]) for name in costs_of(updates)}
     limits = {name: limit for name, limit in limits.items() if np.isfinite(limit)}
+    for table, file in ((updates, "updates.csv"), (episodes, "episodes.csv")):
+        _demand_finite(table, ["reward", *(f"cost/{name}" for name in limits)], f"{folder.path / file}, {job.name}")
     by_split = {split: _part(episodes, np.flatnonzero(episodes["split"] == split)) for split in SPLITS}
     for split in ("stochastic", "deterministic"):
         if len(by_split[split]["reward"]) < 2:
-            raise UsageError(f"{path / 'episodes.csv'} has fewer than 2 episodes ({split}) of {job.name}")
+            raise UsageError(f"{folder.path / 'episodes.csv'} has fewer than 2 episodes ({split}) of {job.name}")
     missing = max(job.evaluation_episodes - len(by_split["stochastic"]["reward"]), 0)
+    evaluation = read_evaluation_file(folder.run_dir(job))  # it knows more, where the run is there too
+    if evaluation is not None:
+        missing = max(missing, evaluation.stochastic.broken)
     method = method_name(job.algorithm, job.varied)
     return RunResult(Condition(job.task, job.limits_scale), method, str(job.seed), limits, updates, by_split, missing)
+
+
+def _demand_finite(table: Columns, columns: Sequence[str], place: str) -> None:
+    """Raise `UsageError` for a reward or a cost that is no finite number: no run writes one."""
+    for column in columns:
+        wrong = np.flatnonzero(~np.isfinite(table[column]))
+        if len(wrong):
+            raise UsageError(f"{place}: {column} is {table[column][wrong[0]]:g}; allowed: a finite number")
 
 
 def _by_run(table: Columns) -> dict[tuple[Any, ...], np.ndarray]:

@@ -10,7 +10,7 @@ from equipoise import statistics
 from equipoise.campaigns.columns import SPLITS
 from equipoise.palette import MODE_BACKGROUNDS
 from equipoise.report.cells import Cell, Cells, CostCell, mean_over_seeds, run_certified
-from equipoise.report.curves import share_inside
+from equipoise.report.curves import mean_angle, share_inside
 from equipoise.report.front import fronts
 from equipoise.report.numbers import beside, interval, number, percent, percent_interval
 from equipoise.report.ranking import Ranking
@@ -126,7 +126,7 @@ def training_table(cells: Cells) -> Table:
                 short = [statistics.shortfall(run.updates[f"cost/{name}"], limit) for run in runs]
                 violation = mean_over_seeds(np.array(short))
                 inside = share_inside(runs, name)
-                angle = float(np.mean([np.nanmean(run.updates[f"cos/{name}"]) for run in runs]))
+                angle = mean_angle(runs, name)
                 rows.append(
                     [
                         *place_of(cells.results, condition, cell.method),
