@@ -154,7 +154,7 @@ def test_training_is_that_of_the_updates(campaign, page):
     costs = np.array([float(row["cost/cost"]) for row in rows])
     assert shown["violation"].split(" [")[0] == number(np.maximum(costs / 25 - 1, 0).mean())
     assert shown["Ĵ ≤ d"] == f"{100 * (costs <= 25).mean():.0f} %"
-    assert shown["safety"] == f"{100 * np.mean([row['mode'] == 'safety' for row in rows]):.0f} %"
+    assert shown["safety mode"] == f"{100 * np.mean([row['mode'] == 'safety' for row in rows]):.0f} %"
     assert shown["cos φ"] == number(np.mean([float(row["cos/cost"]) for row in rows]))
     seconds = sum(float(row[f"time/{part}"]) for row in rows for part in ("physics", "policy", "update"))
     assert shown["minutes"] == number(seconds / 60 / 5)

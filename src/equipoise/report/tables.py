@@ -113,7 +113,7 @@ def training_table(cells: Cells) -> Table:
         Column("cost"),
         Column("violation", True, "mean of (Ĵ − d)⁺/d over iterations, then over seeds, 95 % interval"),
         Column("Ĵ ≤ d", True, "share of the iterations whose estimated cost was within the limit"),
-        *(Column(mode, True, f"share of the iterations in {mode} mode") for mode in MODE_BACKGROUNDS),
+        *(Column(f"{mode} mode", True, f"share of the iterations in {mode} mode") for mode in MODE_BACKGROUNDS),
         Column("cos φ", True, "mean cosine between the gradients of reward and cost; below 0 they conflict"),
         Column("minutes", True, "time of a run's rollouts and updates"),
     ]
