@@ -36,6 +36,10 @@ from equipoise.training.run import Run, state_shapes
 from equipoise.training.update import reshaped
 
 
+COMPARED = 8
+"""How long a checkpoint takes, compared with a point of the map: beside the rollout there are its gradients."""
+
+
 class AtCheckpoint(NamedTuple):
     """The conflict at one of the checkpoints along a run."""
 
@@ -137,9 +141,9 @@ def analyse(
     simulator = reopen_simulator(sized, run.problem, threads, environment)
     try:
         along: list[AtCheckpoint] = []
-        parts = len(kept) + grid * grid  # of about equal length: each is a rollout
+        parts = COMPARED * len(kept) + grid * grid
         for i in sorted(kept, key=lambda i: i != iteration):  # the chosen first, so that a mistake is told at once
-            watch(len(along) / parts, f"checkpoint of iteration {i}, of {kept[-1]}")
+            watch(COMPARED * len(along) / parts, f"checkpoint of iteration {i}, of {kept[-1]}")
             seen = _look(run, simulator, i, seed)
             envs = env_gradients(seen, trust_region_of(run).damping)
             along.append(_at(run, i, seen, envs, number, seed))
@@ -148,7 +152,9 @@ def analyse(
                 chosen = seen, envs
 
         def watch_map(done: int) -> None:
-            watch((len(kept) + done) / parts, f"map of {grid} × {grid} policies around iteration {iteration}")
+            watch(
+                (COMPARED * len(kept) + done) / parts, f"map of {grid} × {grid} policies around iteration {iteration}"
+            )
 
         watch_map(0)
         around = _around(run, simulator, iteration, *chosen, number, seed, grid, watch_map)
