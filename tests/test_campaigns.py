@@ -227,6 +227,14 @@ def test_a_run_that_finds_the_disk_full_says_so_to_its_campaign(where, finished,
     assert "the disk is full" in capsys.readouterr().out
 
 
+@pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="Linux's groups of processes")
+def test_a_niced_campaign_s_runs_give_way_to_other_sessions():
+    script = "from equipoise.campaigns.worker import stay_nice; stay_nice(); print(open('/proc/self/autogroup').read())"
+    command = ["nice", "-n", "7", sys.executable, "-c", script]
+    said = subprocess.run(command, capture_output=True, text=True, start_new_session=True, check=True).stdout
+    assert said.strip().endswith("nice 7")
+
+
 def test_a_budget_starts_nothing_that_would_not_end_in_time(stubs):
     jobs = [job(seed) for seed in range(20)]
     began = time.monotonic()

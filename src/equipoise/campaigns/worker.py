@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -50,9 +51,22 @@ def die_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+def stay_nice(group: Path = Path("/proc/self/autogroup")) -> None:
+    """Give way to other programs as much as the campaign was told to (`nice equipoise campaign …`).
+
+    Linux shares the processor out among sessions, of which each run is one, and a process's own niceness counts only
+    within its session.
+    """
+    niceness = os.nice(0) if hasattr(os, "nice") else 0
+    if niceness > 0 and group.exists():
+        with contextlib.suppress(OSError):  # no such groups here
+            group.write_text(f"{niceness}\n")
+
+
 def main(path: str, name: str, threads: str) -> int:
     """Do the run `name` of the campaign in `path`: the process that a campaign starts."""
     die_with_parent()
+    stay_nice()
     folder = CampaignFolder.load(Path(path))
     try:
         do(folder, next(job for job in folder.jobs if job.name == name), int(threads))
