@@ -35,7 +35,6 @@ from equipoise.training.rollout import collect, random_for
 from equipoise.training.run import Run, state_shapes
 from equipoise.training.update import reshaped
 
-
 COMPARED = 8
 """How long a checkpoint takes, compared with a point of the map: beside the rollout there are its gradients."""
 
