@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import json
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -186,6 +188,22 @@ def test_mistakes_in_python_are_told_and_leave_nothing(tmp_path):
     )
     assert done.stdout.splitlines() == list(MISTAKES_IN_PYTHON.values())
     assert not list(tmp_path.iterdir())
+
+
+def test_a_ctrl_c_that_python_ignores_is_heard(monkeypatch, capsys):
+    """One that comes while a destructor runs is dropped by Python; a training would go on."""
+
+    class Interrupted:
+        def __del__(self):
+            signal.raise_signal(signal.SIGINT)
+
+    def train(_):
+        Interrupted()
+        time.sleep(60)
+
+    monkeypatch.setattr(sys.modules["equipoise.cli.main"], "_function", lambda _: train)
+    assert main(["train"]) == 130
+    assert capsys.readouterr().err == "\nequipoise: stopped\n"
 
 
 def test_a_run_folder_that_exists_is_not_touched(tmp_path, capsys):

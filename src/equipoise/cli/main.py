@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import importlib
 import io
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -64,7 +66,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")  # a letter that the console lacks is no reason to stop
     command, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
-        with _warnings_on_one_line(), served_from(None if sys.flags.safe_path or not Path().exists() else Path.cwd()):
+        with (
+            _warnings_on_one_line(),
+            _interrupts_heard(),
+            served_from(None if sys.flags.safe_path or not Path().exists() else Path.cwd()),
+        ):
             _run(command, rest)
     except UsageError as error:
         print(f"equipoise: {printable(str(error))}", file=sys.stderr)
@@ -94,6 +100,24 @@ def _warnings_on_one_line() -> Iterator[None]:
 
         warnings.showwarning = show
         yield
+
+
+@contextlib.contextmanager
+def _interrupts_heard() -> Iterator[None]:
+    """Raise a Ctrl-C again that came where Python ignores errors, as in a destructor or a weak reference's callback."""
+    usual = sys.unraisablehook
+
+    def again(lost: sys.UnraisableHookArgs) -> None:
+        if issubclass(lost.exc_type, KeyboardInterrupt):
+            threading.Timer(0.01, _thread.interrupt_main).start()  # raised at once, it would be lost again
+        else:
+            usual(lost)
+
+    sys.unraisablehook = again
+    try:
+        yield
+    finally:
+        sys.unraisablehook = usual
 
 
 def _run(command: str, rest: list[str]) -> None:
