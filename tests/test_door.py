@@ -60,11 +60,11 @@ class Named(Rail):
 
 
 class Cliff(Rail):
-    """Breaks down beyond 0.6, where it is costly."""
+    """Breaks down beyond 0.4, where it is costly."""
 
     def step(self, action):
         observation, *rest = super().step(action)
-        return np.where(self.place > 0.6, np.nan, observation).astype(np.float32), *rest
+        return np.where(self.place > 0.4, np.nan, observation).astype(np.float32), *rest
 
 
 def trained(env, folder, iterations=1, **options):
