@@ -93,8 +93,8 @@ class GaussianPolicy(eqx.Module):
         middle: tuple[float, ...] = (),
         unit: tuple[float, ...] = (),
     ) -> GaussianPolicy:
-        """Draw a policy whose mean is the middle everywhere. By default the middle is 0 and the unit 1."""
-        network = TanhMLP.create(key, observation_size, action_size, hidden, last_gain=0.0)
+        """Draw a policy whose mean is near the middle everywhere. By default the middle is 0 and the unit 1."""
+        network = TanhMLP.create(key, observation_size, action_size, hidden, last_gain=1e-3)
         zeros, ones = (0.0,) * action_size, (1.0,) * action_size
         return cls(network, jnp.full(action_size, log_std), log_std_floor, middle or zeros, unit or ones)
 

@@ -56,7 +56,7 @@ class Prepared(NamedTuple):
 def prepare(learner: Learner, critics: Critics, observations: Moments, batch: Batch) -> Prepared:
     """Normalise observations, estimate advantages of every objective, and set the critics' targets.
 
-    The first policy is the same whatever it observes, so that its update can use the observations that it collected.
+    The first policy hardly depends on what it observes: its update can use the moments of what it collected.
     """
     steps, num_envs = batch.reward.shape
     merged = merge(observations, batch.observation.reshape(steps * num_envs, -1), batch.valid.reshape(-1))
