@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import re
@@ -17,15 +18,16 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from equipoise.campaigns import machine, tables
+from equipoise.campaigns import machine, tables, worker
 from equipoise.campaigns.check import config_of
 from equipoise.campaigns.duration import seconds_of
 from equipoise.campaigns.file import read_campaign
 from equipoise.campaigns.folder import CampaignFolder
-from equipoise.campaigns.job import Job
+from equipoise.campaigns.job import NO_ROOM, Job
 from equipoise.campaigns.progress import Progress
 from equipoise.cli import main
-from equipoise.errors import UsageError
+from equipoise.errors import DiskFullError, UsageError
+from equipoise.training.config_file import VERSION
 
 PAGE = Path(__file__).parents[1] / "docs" / "campaigns.md"
 
@@ -166,11 +168,11 @@ def stubs(tmp_path, monkeypatch):
     monkeypatch.setattr("equipoise.campaigns.folder.provenance", dict)
     monkeypatch.setattr(machine, "LOOK_EVERY", 0.01)
 
-    def run(script, jobs, workers=1, budget=None):
+    def run(script, jobs, workers=1, budget=None, full=lambda: None):
         folder = CampaignFolder.begin(tmp_path / "campaign", "stub", jobs, "")
         ends = []
         monkeypatch.setattr(machine, "command_of", lambda folder, job, _: ["sh", "-c", script, "sh", job.name])
-        machine.run_side_by_side(folder, jobs, workers, budget, lambda *end: ends.append(end), lambda: None)
+        machine.run_side_by_side(folder, jobs, workers, budget, lambda *end: ends.append(end), lambda: None, full)
         return folder, ends
 
     return run
@@ -191,6 +193,38 @@ def test_a_crash_is_tried_again_but_not_for_ever(stubs):
     assert ends == [(job(0), False)]
     assert folder.log(job(0)).read_text().count("try") == machine.TRIES
     assert "killed by signal 9, 3 times" in folder.failure(job(0)).read_text()
+
+
+def test_where_the_disk_is_full_all_wait_for_room_and_go_on(stubs, tmp_path, monkeypatch):
+    monkeypatch.setattr(machine, "TRY_FOR_ROOM_EVERY", 0.3)
+    jobs, said = [job(seed) for seed in range(3)], []
+    script = f'echo "$1" >> {tmp_path}/begun; test -e {tmp_path}/room || exit {NO_ROOM}'
+
+    def full():
+        said.append(len((tmp_path / "begun").read_text().splitlines()))
+        if len(said) == machine.TRIES + 1:  # it is no crash: it is tried for as long as it takes
+            (tmp_path / "room").touch()
+
+    folder, ends = stubs(script, jobs, full=full)
+    assert ends == [(each, True) for each in jobs]
+    assert said == [1, 2, 3, 4]  # while one waits, no other is begun
+    assert not any(folder.failure(each).exists() for each in jobs)
+
+
+@pytest.mark.parametrize("where", ["training", "evaluation"])
+def test_a_run_that_finds_the_disk_full_says_so_to_its_campaign(where, finished, tmp_path, monkeypatch, capsys):
+    def full(*_, **__):
+        raise (
+            DiskFullError("the disk is full")
+            if where == "training"
+            else OSError(errno.ENOSPC, "No space left on device")
+        )
+
+    monkeypatch.setattr(worker, "do", full)
+    monkeypatch.setattr(worker, "die_with_parent", lambda: None)
+    name = CampaignFolder.load(finished[0]).jobs[0].name
+    assert worker.main(str(finished[0]), name, "1") == NO_ROOM
+    assert "the disk is full" in capsys.readouterr().out
 
 
 def test_a_budget_starts_nothing_that_would_not_end_in_time(stubs):
@@ -331,7 +365,22 @@ def test_two_campaigns_in_one_folder_are_refused(finished, monkeypatch, capsys):
 def test_a_record_of_another_version_is_told(tmp_path, capsys):
     (tmp_path / "campaign.json").write_text('{"format": 99, "equipoise": "9.9"}')
     assert main(["campaign", "status", str(tmp_path)]) == 2
-    assert "has format 99, written by equipoise 9.9; install that to use it" in capsys.readouterr().err
+    said = "has format 99, written by equipoise 9.9; allowed: 1: install equipoise==9.9 to use it"
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("jobs", "said"),
+    [
+        ("3", "jobs or starts is no list"),
+        ("[3]", "jobs[0] is 3; allowed: a table"),
+        ('[{"name": "a"}]', "jobs[0].algorithm is missing"),
+    ],
+)
+def test_a_damaged_record_is_told(jobs, said, tmp_path, capsys):
+    (tmp_path / "campaign.json").write_text(f'{{"format": 1, "equipoise": "{VERSION}", "starts": [], "jobs": {jobs}}}')
+    assert main(["campaign", "status", str(tmp_path)]) == 2
+    assert f"campaign.json was not written by equipoise: {said}" in capsys.readouterr().err
 
 
 def test_a_terminal_sees_a_table(finished):

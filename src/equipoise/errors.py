@@ -17,6 +17,10 @@ class UsageError(ValueError):
     """
 
 
+class DiskFullError(UsageError):
+    """There is no room on the disk, or in the user's share of it; what is there can be gone on with."""
+
+
 class Notice(UserWarning):
     """Something was done in another way than a user expects, or left out; the command line says it on one line."""
 

@@ -12,6 +12,11 @@ from typing import IO
 from equipoise.errors import UsageError
 
 
+def is_full(error: OSError) -> bool:
+    """Tell whether an error says that there is no room on the disk, or in the user's share of it."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Write `content` to `path`: whoever looks finds the old file or the whole new one, also after a crash.
 

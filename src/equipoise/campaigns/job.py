@@ -9,6 +9,9 @@ from typing import Any
 from equipoise.errors import UsageError, described
 from equipoise.training.restore import build
 
+NO_ROOM = 75
+"""The exit code of a run's process that found the disk full (EX_TEMPFAIL of sysexits.h): it is tried again later."""
+
 
 @dataclass(frozen=True)
 class Job:

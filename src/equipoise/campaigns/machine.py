@@ -9,16 +9,20 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from equipoise.campaigns.folder import CampaignFolder
-from equipoise.campaigns.job import Job
-from equipoise.files import write_atomically
+from equipoise.campaigns.job import NO_ROOM, Job
+from equipoise.files import is_full, write_atomically
 
 TRIES = 3
 """Times that a run is begun whose process is killed or crashes; one that says what is wrong is begun once."""
 
 LOOK_EVERY = 0.2
 """Seconds between looks at the processes."""
+
+TRY_FOR_ROOM_EVERY = 60.0
+"""Seconds after which a run is tried again that found the disk full."""
 
 SAME_EVERYWHERE = {"NPROC": "1"}
 """How many threads XLA takes for a product decides how it adds up, and so its last bits; by itself it takes one for
@@ -61,20 +65,23 @@ def run_side_by_side(
     budget: float | None,
     ended: Event,
     look: Callable[[], None],
+    full: Callable[[], None] = lambda: None,
 ) -> None:
     """Bring the runs to their ends, `workers` at a time and in their order.
 
     With a `budget` of seconds none starts that would not end in time, as far as earlier ones tell; those that have
-    started go on. `ended` is called when a run ends, and `look` between. Whatever ends this function ends the runs.
+    started go on. `ended` is called when a run ends, `look` between, and `full` when a run finds the disk full: it is
+    tried again later, and no other starts before. Whatever ends this function ends the runs.
     """
     waiting, tries = deque(jobs), {job.name: 0 for job in jobs}
     slots = [Slot(cores) for cores in share_out(cores_of_this_machine(), workers)]
     began = time.monotonic()
     lasted: dict[str, tuple[str, float]] = {}
+    paused_until = began
     try:
         while waiting or any(slot.process for slot in slots):
             for slot in slots:
-                if slot.process is None and waiting:
+                if slot.process is None and waiting and time.monotonic() >= paused_until:
                     left = None if budget is None else budget - (time.monotonic() - began)
                     if left is not None and left < _expected(waiting[0], lasted):
                         waiting.clear()
@@ -83,15 +90,17 @@ def run_side_by_side(
                     tries[slot.job.name] += 1
                     _start(folder, slot)
                 elif slot.process is not None and slot.process.poll() is not None:
-                    job, code = _end(slot)
-                    if code < 0 and tries[job.name] < TRIES:
-                        waiting.appendleft(job)  # it crashed, and goes on from its last iteration
-                        continue
-                    if code == 0:
+                    job, outcome = _settle(folder, slot, tries)
+                    if outcome == "finished":
                         lasted[job.name] = (job.task, time.monotonic() - slot.started)
-                    else:
-                        _note_failure(folder, job, code)
-                    ended(job, code == 0)
+                    if outcome in ("finished", "failed"):
+                        ended(job, outcome == "finished")
+                        continue
+                    waiting.appendleft(job)  # it goes on from its last iteration
+                    if outcome == "no room":
+                        tries[job.name] -= 1
+                        paused_until = time.monotonic() + TRY_FOR_ROOM_EVERY
+                        full()
             look()
             time.sleep(LOOK_EVERY)
     finally:
@@ -147,6 +156,20 @@ def _end(slot: Slot) -> tuple[Job, int]:
     return job, process.wait()
 
 
+def _settle(
+    folder: CampaignFolder, slot: Slot, tries: dict[str, int]
+) -> tuple[Job, Literal["finished", "failed", "crashed", "no room"]]:
+    """Empty a slot whose process has ended; return its run, and what came of it. A crash too many is a failure."""
+    job, code = _end(slot)
+    if code == 0:
+        return job, "finished"
+    if code < 0 and tries[job.name] < TRIES:
+        return job, "crashed"
+    if code == NO_ROOM or not _note_failure(folder, job, code):
+        return job, "no room"
+    return job, "failed"
+
+
 def _end_all(slots: Sequence[Slot]) -> None:
     """End what is running; it goes on from its last iteration when the campaign starts again."""
     for slot in slots:
@@ -154,8 +177,14 @@ def _end_all(slots: Sequence[Slot]) -> None:
             _end(slot)
 
 
-def _note_failure(folder: CampaignFolder, job: Job, code: int) -> None:
-    """Keep why a run failed: the last line that it said."""
+def _note_failure(folder: CampaignFolder, job: Job, code: int) -> bool:
+    """Keep why a run failed, the last line that it said; return False if the disk has no room for that."""
     said = folder.log(job).read_text(encoding="utf-8", errors="replace").strip().splitlines()
     why = said[-1] if code > 0 and said else f"its process was killed by signal {-code}, {TRIES} times"
-    write_atomically(folder.failure(job), f"{why}\n".encode())
+    try:
+        write_atomically(folder.failure(job), f"{why}\n".encode())
+    except OSError as error:
+        if not is_full(error):
+            raise
+        return False
+    return True

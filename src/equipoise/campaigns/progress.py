@@ -98,6 +98,10 @@ class Progress:
         said = f"{'finished' if finished else 'failed'}  {job.name}  {what}"
         self._console.print(Text(f"{said}  ({self._summary()})"), soft_wrap=True)
 
+    def full(self) -> None:
+        """Say that a run found the disk full."""
+        self._console.print("the disk is full: nothing new starts until there is room", highlight=False)
+
     def _refresh(self) -> None:
         """Look at the runs again, except at those that are finished, which stay so."""
         self._looked = time.monotonic()

@@ -11,7 +11,8 @@ from equipoise.campaigns.folder import CampaignFolder
 from equipoise.campaigns.machine import cores_of_this_machine, run_side_by_side
 from equipoise.campaigns.progress import Progress, overview
 from equipoise.campaigns.tables import has_pyarrow, write_tables
-from equipoise.errors import UsageError
+from equipoise.errors import DiskFullError, UsageError
+from equipoise.files import is_full
 
 WIDE = 160
 """Columns of a table that is written to a file or a pipe."""
@@ -21,6 +22,17 @@ def _console() -> Console:
     """Return the terminal, or what its output is piped to, where a table needs no folding."""
     console = Console()
     return console if console.is_terminal else Console(width=WIDE)
+
+
+def _tables(folder: CampaignFolder) -> list[Path]:
+    try:
+        return write_tables(folder)
+    except OSError as error:
+        if not is_full(error):
+            raise
+        raise DiskFullError(
+            "the disk is full: tables are not written; make room, and the same command writes them"
+        ) from None
 
 
 def default_folder(name: str) -> Path:
@@ -69,9 +81,9 @@ def run_campaign(
         )
         try:
             with Progress(folder, console) as progress:
-                run_side_by_side(folder, left, side_by_side, budget, progress.ended, progress.look)
+                run_side_by_side(folder, left, side_by_side, budget, progress.ended, progress.look, progress.full)
         finally:
-            files = write_tables(folder)
+            files = _tables(folder)
     standings = {job.name: folder.standing(job) for job in folder.jobs}
     console.print(overview(folder, standings))
     console.print(f"tables    {', '.join(map(str, files))}", highlight=False, soft_wrap=True)
@@ -95,7 +107,7 @@ def run_one(file: Path, index: int, out: Path | None = None, console: Console | 
     job = campaign.jobs[index]
     if folder.standing(job).status != "finished":
         with Progress(folder, console) as progress:
-            run_side_by_side(folder, [job], 1, None, progress.ended, progress.look)
+            run_side_by_side(folder, [job], 1, None, progress.ended, progress.look, progress.full)
     return folder.standing(job).status == "finished"
 
 

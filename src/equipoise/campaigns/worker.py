@@ -9,8 +9,9 @@ from pathlib import Path
 
 from equipoise.campaigns.check import config_of, problem_of, scaled
 from equipoise.campaigns.folder import CampaignFolder
-from equipoise.campaigns.job import Job
-from equipoise.errors import UsageError
+from equipoise.campaigns.job import NO_ROOM, Job
+from equipoise.errors import DiskFullError, UsageError
+from equipoise.files import is_full
 from equipoise.modules import served_from
 from equipoise.training import loop
 from equipoise.training.config import Config
@@ -57,9 +58,17 @@ def main(path: str, name: str, threads: str) -> int:
     folder = CampaignFolder.load(Path(path))
     try:
         do(folder, next(job for job in folder.jobs if job.name == name), int(threads))
+    except DiskFullError as error:
+        print(f"equipoise: {error}")
+        return NO_ROOM
     except UsageError as error:
         print(f"equipoise: {error}")
         return 2
+    except OSError as error:
+        if not is_full(error):
+            raise
+        print(f"equipoise: the disk is full: {error}")
+        return NO_ROOM
     return 0
 
 

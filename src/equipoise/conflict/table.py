@@ -33,13 +33,13 @@ def encode(conflict: Conflict) -> str:
 def _training(conflict: Conflict) -> Rows:
     """Yield what metrics.csv says, and its distribution by mode."""
     past = conflict.history
-    measured = {"training/cos": past.cos, "training/multiplier": past.multiplier}
+    measured = {"training/cos": past.cos, "training/implied_multiplier": past.multiplier}
     heldout = {"reward": past.gain_reward, "cost": past.gain_cost} if np.isfinite(past.gain_reward).any() else {}
-    measured |= {f"training/gain_heldout/{part}": gain for part, gain in heldout.items()}
+    measured |= {f"training/heldout_gain/{part}": gain for part, gain in heldout.items()}
     for what, values in measured.items():
         for iteration, mode, value in zip(past.iteration, past.mode, values, strict=True):
             yield {"what": what, "iteration": int(iteration), "mode": mode, "value": value}
-    for what in ("training/cos", "training/multiplier"):
+    for what in ("training/cos", "training/implied_multiplier"):
         for mode, (low, middle, high) in by_mode(measured[what], past.mode).items():
             yield {"what": f"{what}/median", "mode": mode, "value": middle, "low": low, "high": high}
     for part, gain in heldout.items():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import errno
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from equipoise.algorithms.algorithm import Algorithm, LearnerState
-from equipoise.errors import UsageError
-from equipoise.files import write_atomically
+from equipoise.errors import DiskFullError, UsageError
+from equipoise.files import is_full, write_atomically
 from equipoise.physics import Simulator
 from equipoise.policy import Actor
 from equipoise.problem import Problem
@@ -128,11 +127,11 @@ def _learn(config: Config, envs: Environments, run_dir: Path, state: RunState, w
             if watch is not None:
                 watch(row)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if not is_full(error):
             raise
         started = (run_dir / "config.json").exists()
         way_out = f"make room and go on: {command('resume', run_dir)}" if started else "make room"
-        raise UsageError(f"the disk is full, at iteration {state.iteration}; {way_out}") from None
+        raise DiskFullError(f"the disk is full, at iteration {state.iteration}; {way_out}") from None
     finally:
         if logs is not None:
             logs.metrics.close()
