@@ -32,6 +32,7 @@ SLOWER = {
     # Adam moves a multiplier by about as much however small the violation is: it swings for long.
     **{name: 150 for name in AT_LIMIT if isinstance(ALGORITHMS[name].algorithm.rule, Lagrangian)},
     **dict.fromkeys(("cspo", "ppo_pid", "focops", "p3o"), 100),
+    "appo": 120,  # its multiplier swings about the limit, less and less
     "pdo": 250,  # nor does a plain gradient follow its multiplier at once
 }
 """Iterations of those that need more than the others."""

@@ -15,17 +15,11 @@ from rich.text import Text
 from equipoise.campaigns.duration import in_words
 from equipoise.campaigns.folder import CampaignFolder, Standing
 from equipoise.campaigns.job import Job
+from equipoise.training.display import result
 from equipoise.training.metrics import Row
 
 REDRAW_EVERY = 1.0
 """Seconds between two looks at the metrics of all runs, on a terminal."""
-
-
-def result(row: Row) -> str:
-    """Write an iteration's reward, and each cost against its limit."""
-    names = [column.removeprefix("cost/") for column in row if column.startswith("cost/")]
-    costs = [f"{name} {row[f'cost/{name}']:.4g}/{row[f'limit/{name}']:.4g}" for name in names]
-    return "  ".join([f"reward {row['reward']:.4g}", *costs])
 
 
 def overview(folder: CampaignFolder, standings: dict[str, Standing]) -> Table:

@@ -24,6 +24,13 @@ def with_error(mean: float, error: float) -> str:
     return f"{mean:.4g} ± {error:.2g}"
 
 
+def result(row: Row) -> str:
+    """Write an iteration's reward, and each cost against its limit, on one line."""
+    names = [column.removeprefix("cost/") for column in row if column.startswith("cost/")]
+    costs = [f"{name} {row[f'cost/{name}']:.4g}/{row[f'limit/{name}']:.4g}" for name in names]
+    return "  ".join([f"reward {row['reward']:.4g}", *costs])
+
+
 def summary(row: Row) -> Table:
     """Lay out an iteration: reward, every cost against its limit, mode, conflict and speed."""
     table = Table.grid(padding=(0, 2))
@@ -96,13 +103,8 @@ class Display:
             self._live.update(Group(summary(row), self._bar))
         elif time.monotonic() - self._last_line >= LINE_EVERY:
             self._last_line = time.monotonic()
-            costs = "  ".join(
-                f"{column.removeprefix('cost/')} {row[column]:.4g}/{row['limit/' + column.removeprefix('cost/')]:.4g}"
-                for column in row
-                if column.startswith("cost/")
-            )
             self._console.print(
-                f"iteration {row['iteration']:>4}  reward {row['reward']:.4g}  {costs}  {row['mode']}  "
+                f"iteration {row['iteration']:>4}  {result(row)}  {row['mode']}  "
                 f"{row['steps_per_second']:,.0f} steps/s",
                 highlight=False,
                 markup=False,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +17,7 @@ from equipoise.algorithms.rule import MODES
 from equipoise.algorithms.steps.report import OUTCOMES
 from equipoise.errors import UsageError
 from equipoise.files import append, write_atomically
+from equipoise.training.episodes import encode
 from equipoise.training.rollout import Rollout
 from equipoise.training.rows import Row, read_metrics
 
@@ -93,7 +92,7 @@ class MetricsLog:
         rows = [row for row in read_metrics(self._path) if row["iteration"] <= iteration]
         self._columns = list(rows[0]) if rows else []
         if self._path.exists():
-            write_atomically(self._path, self._encode(rows, header=bool(rows)))
+            write_atomically(self._path, encode(rows, header=True) if rows else b"")
         self._events = EventFileWriter(str(run))
         self._events.add_event(
             Event(step=iteration + 1, wall_time=time.time(), session_log=SessionLog(status=SessionLog.START))
@@ -106,7 +105,9 @@ class MetricsLog:
         if set(row) != set(self._columns):
             other = ", ".join(sorted(set(row) ^ set(self._columns)))
             raise UsageError(f"{self._path} has other columns than this run writes ({other}); allowed: the same")
-        append(self._path, self._encode([row], header))  # before its checkpoint, which is never without its row
+        append(
+            self._path, encode([row], header, self._columns)
+        )  # before its checkpoint, which is never without its row
         numbers = {name: value for name, value in row.items() if isinstance(value, int | float)}
         values = [Summary.Value(tag=name, simple_value=value) for name, value in numbers.items()]
         self._events.add_event(Event(step=row["iteration"], wall_time=time.time(), summary=Summary(value=values)))
@@ -115,11 +116,3 @@ class MetricsLog:
     def close(self) -> None:
         """Flush what TensorBoard has not yet been given."""
         self._events.close()
-
-    def _encode(self, rows: Sequence[Row], header: bool) -> bytes:
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, self._columns, lineterminator="\n")
-        if header:
-            writer.writeheader()
-        writer.writerows(rows)
-        return text.getvalue().encode()
