@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from equipoise.algorithms import ALGORITHMS
-from equipoise.numerics.normaliser import no_moments
+from equipoise.numerics.normaliser import merge, no_moments, normalise
 from equipoise.policy import Actor, GaussianPolicy
 from equipoise.problem import middle_and_unit
 from equipoise.testing.probes import Probe
@@ -37,9 +37,10 @@ def test_means_and_deviations_are_affine_in_the_ranges():
 
 
 def test_the_actor_acts_as_the_policy_says():
-    policy, moments = drawn(MIDDLE, UNIT), no_moments(4)
-    actor, observation = Actor(policy, moments), np.random.default_rng(0).normal(size=(6, 4))
-    mean, log_std = policy(jnp.asarray(observation))
+    policy, observation = drawn(MIDDLE, UNIT), np.random.default_rng(0).normal(3.0, 2.0, size=(6, 4))
+    moments = merge(no_moments(4), jnp.asarray(observation), jnp.ones(6, bool))
+    actor = Actor(policy, moments)
+    mean, log_std = policy(normalise(jnp.asarray(observation), moments))
     np.testing.assert_allclose(actor(observation), mean, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(actor.std, np.exp(log_std), rtol=1e-5)
     draws = np.stack([actor.sample(observation[0], np.random.default_rng(i)) for i in range(2000)])

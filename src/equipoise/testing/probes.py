@@ -17,8 +17,8 @@ Values = Float[np.ndarray, " N"]
 class Probe:
     """A `Simulator` whose episodes all last `horizon` steps; a subclass says what a step pays.
 
-    The observation is (place, share of the episode gone by, memory). `memory` is the first action of the episode. Places
-    are spread evenly over [−1, 1], one for each environment, and decide nothing: a policy has to learn that.
+    The observation is (place, share of the episode gone by, memory). `memory` is the first action of the episode.
+    Places are spread evenly over [−1, 1], one for each environment, and decide nothing: a policy has to learn that.
     """
 
     ends = True
