@@ -443,6 +443,19 @@ def ppo_step() -> list[list[str]]:
     return table
 
 
+def normaliser() -> list[list[str]]:
+    """Early rewards and costs with networks that are carried over to the next normaliser, and without."""
+    ways = list(dict.fromkeys(row["normaliser"] for row in read("normaliser")))
+    table = [["task", "algorithm", "seeds", *(f"{way}: reward / cost" for way in reversed(ways))]]
+    for task, algorithm in dict.fromkeys((row["task"], row["algorithm"]) for row in read("normaliser")):
+        cells = []
+        for way in reversed(ways):
+            rows = finished("normaliser", task=task, algorithm=algorithm, normaliser=way)
+            cells.append(f"{column(rows, 'reward').mean():.0f} / {column(rows, 'cost').mean():.0f}".replace("-", "−"))
+        table.append([short(task), algorithm, str(len(rows)), *cells])
+    return table
+
+
 def update() -> list[list[str]]:
     """What an update takes, of every algorithm and piece by piece."""
     heads = ["update, or piece of one", "wall, ms", "processor, ms", "wall / physics", "wall / TRPO's update"]
@@ -454,6 +467,7 @@ TABLES: dict[str, Table] = {
     "first-look": first_look,
     "first-look-mujoco": first_look_mujoco,
     "ppo-step": ppo_step,
+    "normaliser": normaliser,
     "update": update,
     "trpo": trpo,
     "limit-25": limit_25,

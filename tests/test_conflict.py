@@ -63,7 +63,7 @@ def exact_cos(metric, state):
     """cos φ in the bandit, where J_r = −(μ − 2)² − σ² and −J_c = −μ² − σ², of all parameters that move μ, and ln σ."""
     reward = np.array([2 * (2 - MEAN), -2 * STD**2])
     safety = np.array([-2 * MEAN, -2 * STD**2])
-    slope = ravel_pytree(jax.grad(lambda net: net(jnp.array([[1.0, 0.0, 0.0]]))[0, 0])(state.policy.network))[0]
+    slope = ravel_pytree(jax.grad(lambda net: net(jnp.zeros((1, 3)))[0, 0])(state.policy.network))[0]
     moves = float(jnp.linalg.norm(slope))
     # A unit of μ costs 1/|∇μ| of parameters; the Fisher matrix is |∇μ|²/σ² along ∇μ, and 2 in ln σ.
     scale = {

@@ -18,6 +18,7 @@ from equipoise.algorithms.lenses.saute import spend
 from equipoise.algorithms.prepare import prepare
 from equipoise.conflict.analysis import analyse
 from equipoise.films.film import film
+from equipoise.numerics.normaliser import Moments
 from equipoise.physics import Transition
 from equipoise.policy import Actor
 from equipoise.training.budget import BudgetObserver, bare, observed, renew_budget
@@ -221,8 +222,10 @@ def test_the_learner_sees_the_episodes_of_an_environment_that_really_ends_them()
     _, state, batch = rolled_out(algorithm, Costly(num_envs=12), limits, horizon)
     real = collect(Ending(Costly(num_envs=12), limits), Actor(state.policy, state.observations), horizon, (0, 0)).batch
     critics = state.critics._replace(deviation=jnp.ones(3), mean=jnp.arange(3.0))
-    seen = prepare(LEARNER, critics, state.observations, reshaped(algorithm.lens, batch, limits))
-    there = prepare(LEARNER, critics, state.observations, jax.tree.map(jnp.asarray, real))
+    size = len(state.observations.mean)
+    before = Moments(jnp.ones(()), jnp.zeros(size), jnp.ones(size))  # the first of all would come from the batch itself
+    seen = prepare(LEARNER, critics, before, reshaped(algorithm.lens, batch, limits))
+    there = prepare(LEARNER, critics, before, jax.tree.map(jnp.asarray, real))
     ours, theirs = (np.asarray(each.targets).reshape(horizon, 12, 3) for each in (seen, there))
     early = 0
     for env in range(12):

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from equipoise.numerics.normaliser import Moments, merge, no_moments, normalise
+from equipoise.policy import Actor, Dense, GaussianPolicy, TanhMLP
 
 merge = jax.jit(merge)
 
@@ -68,9 +69,9 @@ def test_merging_goes_on_from_moments_seen_before():
     np.testing.assert_array_equal(np.hstack(continued), np.hstack(whole))
 
 
-def test_moments_of_nothing_change_nothing_within_the_clip():
+def test_moments_of_nothing_make_everything_zero():
     values = jnp.linspace(-9, 9, 4 * SIZE).reshape(4, SIZE)
-    np.testing.assert_array_equal(normalise(values, no_moments(SIZE)), values)
+    np.testing.assert_array_equal(normalise(values, no_moments(SIZE)), 0)
 
 
 def test_normalised_values_have_mean_zero_and_deviation_one():
@@ -95,3 +96,54 @@ def test_a_constant_entry_normalises_to_zero():
     assert np.isfinite(normal).all()
     np.testing.assert_array_equal(normal[:, [0, 2]], 0)
     np.testing.assert_allclose(normal[:, 1].std(), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("constant", [9.81, 1e-20, -3e7, 0.1])
+def test_a_constant_is_zero_to_the_actor_and_to_the_learner_alike(constant):
+    seen = np.column_stack([np.full(20_000, constant), np.random.default_rng(0).normal(5e4, 3, 20_000)])
+    moments = no_moments(2)
+    for rows in np.split(seen.astype(np.float32), 4):
+        moments = merge(moments, jnp.asarray(rows), jnp.ones(len(rows), bool))
+    network = TanhMLP((Dense(jnp.eye(2), jnp.zeros(2)),))
+    actor = Actor(GaussianPolicy(network, jnp.zeros(2), -20.0, (0.0, 0.0), (1.0, 1.0)), moments)
+    acted, learnt = actor.mean(seen), normalise(jnp.asarray(seen, jnp.float32), moments)
+    np.testing.assert_array_equal(acted[:, 0], 0)
+    np.testing.assert_array_equal(learnt[:, 0], 0)
+    np.testing.assert_allclose(acted, learnt, atol=1e-6)
+    assert learnt[:, 1].std() == pytest.approx(1, abs=1e-2)
+
+
+@pytest.mark.parametrize("exponent", [-30, -7, 7, 30])
+def test_normalised_values_do_not_depend_on_the_unit(exponent):
+    values, valid = batches(3)
+    larger = np.ldexp(values, exponent)
+    one, other = merged(values, valid), merged(larger, valid)
+    np.testing.assert_array_equal(normalise(jnp.asarray(larger), other), normalise(jnp.asarray(values), one))
+
+
+def test_a_network_behind_another_normaliser_does_what_it_did():
+    values, valid = batches(4)
+    old, new = merged(values[:1], valid[:1]), merged(values, valid)
+    network = TanhMLP.create(jax.random.key(0), SIZE, 2, (8,), last_gain=1.0)
+    moved = network.renormalised(old, new)
+    rows = jnp.asarray(values[0])
+    clip = np.inf
+    np.testing.assert_allclose(
+        moved(normalise(rows, new, clip)), network(normalise(rows, old, clip)), atol=2e-4, rtol=1e-3
+    )
+    assert np.abs(network(normalise(rows, new, clip)) - network(normalise(rows, old, clip))).max() > 0.1
+
+
+def test_an_entry_that_first_varies_begins_without_influence():
+    values, valid = batches(5)
+    still = values[:1].copy()
+    still[..., 1] = 7
+    old = merged(still, valid[:1])
+    new = merged(values, valid, start=old)
+    network = TanhMLP.create(jax.random.key(0), SIZE, 2, (8,), last_gain=1.0)
+    moved = network.renormalised(old, new)
+    assert (moved.layers[0].weight[:, 1] == 0).all() and (network.layers[0].weight[:, 1] != 0).all()
+    rows = jnp.asarray(values[0])
+    np.testing.assert_allclose(moved(normalise(rows, new)), network(normalise(rows, old)), atol=2e-4, rtol=1e-3)
+    kept = network.renormalised(old, old)
+    np.testing.assert_array_equal(kept.layers[0].weight, network.layers[0].weight)

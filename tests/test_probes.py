@@ -10,6 +10,7 @@ import pytest
 
 from equipoise.algorithms import ALGORITHMS, MODES, TrustRegion
 from equipoise.algorithms.lenses.early_termination import EarlyTermination
+from equipoise.algorithms.rules.cup import CUP
 from equipoise.algorithms.rules.lagrangian import Lagrangian
 from learning import AT_LIMIT, CONSTRAINED, FREE, LEARNER, STD, small, train
 from probes import AtTheEnd, Bandit, NowOrLater, TwoLimits, Walk
@@ -25,19 +26,23 @@ INSIDE = [name for name in CONSTRAINED if name not in AT_LIMIT]
 IMPLIED = [name for name in OPTIMUM if isinstance(ALGORITHMS[name].algorithm.step, TrustRegion)]
 """Those that report what their gradients say of the multiplier."""
 
-OWN = [name for name in AT_LIMIT if "multiplier" in ALGORITHMS[name].algorithm.rule.logs]
-"""Those with multipliers of their own."""
+PROJECTING = [name for name in AT_LIMIT if isinstance(ALGORITHMS[name].algorithm.rule, CUP)]
+"""Those whose multiplier weighs a projection alone: it undoes a step for the reward that clipping has shortened."""
+
+OWN = [n for n in AT_LIMIT if "multiplier" in ALGORITHMS[n].algorithm.rule.logs and n not in PROJECTING]
+"""Those with multipliers of their own that price the limit."""
 
 SLOWER = {
     # Adam moves a multiplier by about as much however small the violation is: it swings for long.
     **{name: 150 for name in AT_LIMIT if isinstance(ALGORITHMS[name].algorithm.rule, Lagrangian)},
     **dict.fromkeys(("cspo", "ppo_pid", "focops", "p3o"), 100),
     "appo": 120,  # its multiplier swings about the limit, less and less
+    "cup": 150,  # so does this one's
     "pdo": 250,  # nor does a plain gradient follow its multiplier at once
 }
 """Iterations of those that need more than the others."""
 
-CAPPED = {"focops", "p3o"}
+CAPPED = {"cup", "focops", "p3o"}
 """Those whose weights of costs cannot grow beyond ν_max or κ, while two costs' advantages of deviation 1 nearly cancel
 each other: where limits cannot both be met, the reward still moves them, to a = 0.286, where one of the two is met."""
 
@@ -102,6 +107,12 @@ def test_the_multiplier_meets_the_exact_one(name):
     """λ* = (2 − μ)/μ, the price of the limit in reward per cost."""
     exact = (2 - OPTIMUM[name]) / OPTIMUM[name]
     assert on_the_bandit(name).mean("multiplier", 20)[0] == pytest.approx(exact, rel=0.25)
+
+
+@parametrise(PROJECTING)
+def test_a_projection_costs_less_than_the_limit(name):
+    exact = (2 - OPTIMUM[name]) / OPTIMUM[name]
+    assert 0.45 * exact < on_the_bandit(name).mean("multiplier", 20)[0] < 0.8 * exact
 
 
 @parametrise([name for name in IMPLIED if name in AT_LIMIT])

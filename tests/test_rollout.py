@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from equipoise.errors import UsageError
-from equipoise.numerics.normaliser import no_moments
+from equipoise.numerics.normaliser import Moments
 from equipoise.physics import Simulator, Transition
 from equipoise.policy import Actor, GaussianPolicy
 from equipoise.problem import Batch, Problem
@@ -66,8 +68,11 @@ class Probe:
 
 
 def actor(seed: int = 0) -> Actor:
-    policy = GaussianPolicy.create(jax.random.key(seed), len(OBSERVATION), ACTIONS, (8,), log_std=-0.5)
-    return Actor(policy, no_moments(len(OBSERVATION)))
+    size = len(OBSERVATION)
+    policy = GaussianPolicy.create(jax.random.key(seed), size, ACTIONS, (8,), log_std=-0.5)
+    last = 0.1 * jax.random.normal(jax.random.key(seed), (ACTIONS, 8))
+    policy = eqx.tree_at(lambda p: p.network.layers[-1].weight, policy, last)  # so that it looks at what it observes
+    return Actor(policy, Moments(jnp.ones(()), jnp.zeros(size), jnp.ones(size)))
 
 
 def rollout(probe: Probe, steps: int, key: tuple[int, ...] = (0, 0), stochastic: bool = True) -> Rollout:

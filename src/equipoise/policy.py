@@ -44,6 +44,18 @@ class TanhMLP(eqx.Module):
             )
         )
 
+    def renormalised(self, old: Moments, new: Moments) -> TanhMLP:
+        """Return the network that does with inputs normalised by `new` what this one does with `old`.
+
+        An entry that was constant had no influence: its weights begin at 0 when it first varies. An input that is
+        clipped by only one of the two leads elsewhere.
+        """
+        weight, bias = self.layers[0]
+        ratio = jnp.where(new.scale > 0, old.scale / jnp.where(new.scale > 0, new.scale, 1.0), 1.0)
+        shift = old.scale * (new.mean - old.mean)
+        first = Dense(weight * ratio, bias + weight @ shift)
+        return eqx.tree_at(lambda n: n.layers[0], self, first)
+
     def __call__(self, x: Float[Array, "*n inputs"]) -> Float[Array, "*n outputs"]:
         """Evaluate the network at one or many inputs."""
         for layer in self.layers[:-1]:
@@ -82,7 +94,7 @@ class GaussianPolicy(eqx.Module):
         unit: tuple[float, ...] = (),
     ) -> GaussianPolicy:
         """Draw a policy whose mean is near the middle everywhere. By default the middle is 0 and the unit 1."""
-        network = TanhMLP.create(key, observation_size, action_size, hidden, last_gain=0.01)
+        network = TanhMLP.create(key, observation_size, action_size, hidden, last_gain=1e-3)
         zeros, ones = (0.0,) * action_size, (1.0,) * action_size
         return cls(network, jnp.full(action_size, log_std), log_std_floor, middle or zeros, unit or ones)
 
@@ -131,8 +143,7 @@ class Actor:
         self._low, self._high = np.asarray(low), np.asarray(high)
         # Rounded to single precision, a bound might be passed.
         self._dtype = np.float32 if all((x.astype(np.float32) == x).all() for x in (self._low, self._high)) else float
-        self._mean = np.asarray(moments.mean)
-        self._deviation = np.asarray(moments.deviation)
+        self._mean, self._scale = np.asarray(moments.mean), np.asarray(moments.scale)
         weight, bias = self._layers[-1]
         unit, middle = np.asarray(policy.unit, np.float32), np.asarray(policy.middle, np.float32)
         self._layers[-1] = weight * unit, middle + bias * unit
@@ -150,7 +161,7 @@ class Actor:
                 f"an observation has {observation.shape[-1] if observation.ndim else 0} number(s); allowed: "
                 f"{len(self._mean)}{': ' * bool(self._expects)}{self._expects}"
             )
-        hidden = ((observation - self._mean) / self._deviation).astype(np.float32).clip(-10.0, 10.0)
+        hidden = ((observation.astype(np.float32) - self._mean) * self._scale).clip(-10.0, 10.0)
         for weight, bias in self._layers[:-1]:
             hidden = np.tanh(hidden @ weight + bias)
         weight, bias = self._layers[-1]

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import field
 from typing import Annotated, Any, NamedTuple, Protocol, runtime_checkable
 
+import equinox as eqx
 import jax
 import tyro
 from jaxtyping import Array, Float, PRNGKeyArray
@@ -179,6 +180,13 @@ class Algorithm:
 
 
 def join(moved: Moved, critics: Critics, prepared: Prepared) -> tuple[LearnerState, Report]:
-    """Put the halves of an update together."""
-    state = LearnerState(moved.policy, critics, prepared.observations, moved.step, moved.rule, moved.lens)
+    """Put the halves of an update together, and the networks behind the next iteration's normaliser.
+
+    They do there what they did behind the one they were updated with, so that the policy acts as it was measured.
+    """
+    old, new = prepared.normaliser, prepared.observations
+    policy = eqx.tree_at(lambda p: p.network, moved.policy, moved.policy.network.renormalised(old, new))
+    networks = eqx.filter_vmap(lambda network: network.renormalised(old, new))(critics.networks)
+    critics = critics._replace(networks=networks)
+    state = LearnerState(policy, critics, new, moved.step, moved.rule, moved.lens)
     return state, moved.report

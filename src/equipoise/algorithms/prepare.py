@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
@@ -46,15 +47,22 @@ class Prepared(NamedTuple):
     nothing."""
     explained: Float[Array, " m"]
     """Share of the targets' variance that the critics explained before they were fitted."""
+    normaliser: Moments
+    """What the observations were normalised by: as they were when the policy acted, except in the first iteration."""
     observations: Moments
     """The observation normaliser with this iteration's observations merged in."""
 
 
 def prepare(learner: Learner, critics: Critics, observations: Moments, batch: Batch) -> Prepared:
-    """Normalise observations, estimate advantages of every objective, and set the critics' targets."""
+    """Normalise observations, estimate advantages of every objective, and set the critics' targets.
+
+    The first policy hardly depends on what it observes: its update can use the moments of what it collected.
+    """
     steps, num_envs = batch.reward.shape
-    observation = normalise(batch.observation, observations)
-    following = normalise(batch.next_observation, observations)
+    merged = merge(observations, batch.observation.reshape(steps * num_envs, -1), batch.valid.reshape(-1))
+    used = jax.tree.map(lambda new, old: jnp.where(observations.total > 0, old, new), merged, observations)
+    observation = normalise(batch.observation, used)
+    following = normalise(batch.next_observation, used)
 
     def value(x: Float[Array, "T N obs"]) -> Float[Array, "T N m"]:
         return values(critics, x.reshape(steps * num_envs, -1)).reshape(steps, num_envs, -1)
@@ -88,7 +96,8 @@ def prepare(learner: Learner, critics: Critics, observations: Moments, batch: Ba
         targets=target.reshape(steps * num_envs, -1),
         scale=scale,
         explained=1 - (error / jnp.where(spread > 0, spread, 1.0)) ** 2,
-        observations=merge(observations, batch.observation.reshape(steps * num_envs, -1), batch.valid.reshape(-1)),
+        normaliser=used,
+        observations=merged,
     )
 
 

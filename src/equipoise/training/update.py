@@ -20,6 +20,7 @@ from equipoise.training.jax_doors import uses_jax
 compiled_prepare = jax.jit(prepare)
 compiled_improve = jax.jit(Algorithm.improve)
 compiled_fit = jax.jit(critics.fit)
+compiled_join = jax.jit(join)
 
 
 @jax.jit
@@ -68,4 +69,4 @@ def update(
         moved = jax.block_until_ready(
             compiled_improve(algorithm, state, prepared, batch.estimate, jnp.asarray(limits), fraction, key)
         )
-        return join(moved, fitting.result(), prepared)
+        return compiled_join(moved, fitting.result(), prepared)
