@@ -29,7 +29,7 @@ import numpy as np
 from equipoise.algorithms import ALGORITHMS
 from equipoise.files import write_atomically
 from equipoise.physics import NativePhysics
-from equipoise.physics.native import load_model
+from equipoise.physics.models import load_model
 from equipoise.tasks import TASKS
 from equipoise.training.evaluate import evaluate
 from equipoise.training.rollout import Rollout, collect

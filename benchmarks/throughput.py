@@ -31,7 +31,7 @@ from rich.table import Table
 
 from equipoise.algorithms import PCRPO, Algorithm, Slack
 from equipoise.physics import NativePhysics
-from equipoise.physics.native import load_model
+from equipoise.physics.models import load_model
 from equipoise.policy import Actor
 from equipoise.tasks import TASKS
 from equipoise.training.config import Config
@@ -71,7 +71,7 @@ def side_by_side(runs: dict[str, Steps], steps: int, num_envs: int) -> dict[str,
 
 def replay(physics: NativePhysics, actions: np.ndarray, done: np.ndarray, num_envs: int) -> Steps:
     """Steps of a bare mujoco.batch of `num_envs` simulations under the rollout's `actions`."""
-    model = load_model(type(physics.task))
+    model = load_model(physics.task)
     batch = mujoco.batch.Batch(model, num_envs)
     qpos, qvel, control = batch.bind("qpos"), batch.bind("qvel"), batch.bind("ctrl")
     starts = first_states(physics, num_envs)

@@ -11,6 +11,7 @@ import numpy as np
 
 from equipoise.physics import NativePhysics
 from equipoise.tasks import TASKS
+from registries import CLASSIC
 
 FILE = Path(__file__).parent / "data" / "controllers.npz"
 Source = Callable[[np.ndarray], np.ndarray]
@@ -54,7 +55,7 @@ def controllers_of(model: str) -> list[Controller]:
 @functools.cache
 def trained_states(model: str, apart: int = 50, states: int = 4) -> tuple[np.ndarray, np.ndarray]:
     """States (qpos, qvel) along one episode of each controller of `model`, `apart` steps apart."""
-    task_id = next(task_id for task_id, task in TASKS.items() if task.model == model)
+    task_id = next(task_id for task_id in CLASSIC if TASKS[task_id].model == model)
     reached = []
     for controller in controllers_of(model):
         physics = NativePhysics(TASKS[task_id], 1, threads=1)

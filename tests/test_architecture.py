@@ -52,7 +52,7 @@ MAY_IMPORT = {
     "campaigns": GROUND | {"problem", "gradients", "algorithms", "training"},
     "runs": GROUND | {"problem", "training"},
     "report": GROUND | {"training", "campaigns"},
-    "testing": {"problem", "policy", "physics", "algorithms", "training"},
+    "testing": {"errors", "problem", "policy", "tasks", "physics", "algorithms", "training"},
     "films": GROUND | {"problem", "policy", "physics", "rendering", "environments", "training"},
     "conflict": GROUND | {"problem", "numerics", "gradients", "policy", "physics", "algorithms", "training"},
     "theory": GROUND | {"problem", "numerics", "gradients", "algorithms"},

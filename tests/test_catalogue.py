@@ -12,11 +12,12 @@ from rich.console import Console
 
 from equipoise.catalogue import page_of_task, table_of_tasks
 from equipoise.cli import main
-from equipoise.physics.native import load_model
+from equipoise.physics.models import load_model
 from equipoise.rendering import backend
 from equipoise.tasks import TASKS
+from registries import SAMPLE
 
-every_task = pytest.mark.parametrize("task_id", TASKS)
+every_task = pytest.mark.parametrize("task_id", SAMPLE)
 
 
 def printed(layout, width=80):

@@ -10,7 +10,7 @@ import equipoise
 from equipoise.environments import safety_gymnasium
 from equipoise.environments.safety_gymnasium import Gymnasium2SafetyGymnasium, SafetyGymnasium2Gymnasium
 from equipoise.errors import UsageError
-from equipoise.tasks import TASKS
+from registries import SAMPLE
 
 
 @pytest.fixture(autouse=True)
@@ -19,7 +19,7 @@ def in_its_own_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.parametrize("task_id", TASKS)
+@pytest.mark.parametrize("task_id", SAMPLE)
 def test_a_step_gives_six_values_with_the_cost_third(task_id):
     env, plain = safety_gymnasium.make(task_id), gymnasium.make(f"equipoise/{task_id}")
     observation, info = env.reset(seed=3)

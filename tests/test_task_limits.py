@@ -10,13 +10,14 @@ import pytest
 from controllers import Source, controllers
 from equipoise.physics import NativePhysics
 from equipoise.tasks import TASKS
+from registries import CLASSIC
 
 EPISODES = 2
 MORE_TO_MEET = {"SafetyHumanoidSplit-v4": 4, "SafetySwimmerVelocity-v0": 8}
 MORE_TO_VIOLATE = {"SafetyAntVelocity-v1": 40, "SafetyAntVelocity-v0": 20, "SafetyHumanoidVelocity-v0": 16}
 """Episodes, where a mean of two is not five standard errors from its limit: walking is chaotic, and a processor that
 rounds differently walks differently."""
-every_task = pytest.mark.parametrize("task_id", TASKS)
+every_task = pytest.mark.parametrize("task_id", CLASSIC)
 
 
 def idle(physics: NativePhysics) -> Source:
@@ -72,7 +73,7 @@ MEETS = {
 }
 """By task: a policy that keeps all its limits at once."""
 
-VIOLATES = {**{task_id: thrash for task_id in TASKS if task_id not in VELOCITY}, **VELOCITY}
+VIOLATES = {**{task_id: thrash for task_id in CLASSIC if task_id not in VELOCITY}, **VELOCITY}
 """By task: a policy that breaks all its limits at once."""
 
 

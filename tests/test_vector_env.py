@@ -10,7 +10,7 @@ from gymnasium.vector import AutoresetMode
 import equipoise  # noqa: F401 (registers the tasks)
 from equipoise.environments.vector_env import SafetyVectorEnv
 from equipoise.errors import UsageError
-from equipoise.tasks import TASKS
+from registries import SAMPLE
 
 MODES = (AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP)
 ENDING = "SafetyHopperVelocity-v1"
@@ -50,7 +50,7 @@ def assert_same(ours, theirs):
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("task_id", TASKS)
+@pytest.mark.parametrize("task_id", SAMPLE)
 def test_steps_are_those_of_single_environments(task_id, mode):
     ours, theirs = (make(task_id, mode=mode, max_episode_steps=23) for make in (batch, side_by_side))
     np.testing.assert_array_equal(ours.reset(seed=5)[0], theirs.reset(seed=5)[0])
@@ -76,7 +76,7 @@ def test_steps_are_those_of_single_environments(task_id, mode):
     assert ended >= 6, "episodes have to end for this to test resets"
 
 
-@pytest.mark.parametrize("task_id", TASKS)
+@pytest.mark.parametrize("task_id", SAMPLE)
 def test_make_vec_gives_the_batch_and_its_spaces_fit(task_id):
     env = gymnasium.make_vec(f"equipoise/{task_id}", num_envs=2)
     assert type(env) is SafetyVectorEnv

@@ -15,7 +15,8 @@ if sys.argv[:1] == ["-m"] and "-m equipoise" in " ".join(sys.orig_argv) and not 
     # else. What a user names in there is found anyway (`equipoise.modules`).
     del sys.path[0]
 
-from equipoise.environments.gymnasium_env import register as _register
+from equipoise.environments.registration import register as _register
+from equipoise.environments.registration import register_task
 from equipoise.errors import UsageError
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from equipoise.conflict.report import analyse_conflict
     from equipoise.films.film import film
     from equipoise.films.watch import watch
-    from equipoise.tasks import TASKS
+    from equipoise.tasks import TASKS, Mark, State, Task
     from equipoise.training.evaluate import evaluate
     from equipoise.training.picture import draw
     from equipoise.training.run import Run
@@ -66,7 +67,7 @@ _HOME = {
     "analyse_conflict": "equipoise.conflict.report",
     "film": "equipoise.films.film",
     "watch": "equipoise.films.watch",
-    "TASKS": "equipoise.tasks",
+    **dict.fromkeys(("TASKS", "Mark", "State", "Task"), "equipoise.tasks"),
     "evaluate": "equipoise.training.evaluate",
     "draw": "equipoise.training.picture",
     "Run": "equipoise.training.run",
@@ -92,11 +93,14 @@ __all__ = [
     "Balance",
     "CriticFit",
     "Learner",
+    "Mark",
     "Plain",
     "Proximal",
     "Rule",
     "Run",
     "Slack",
+    "State",
+    "Task",
     "TrustRegion",
     "Unconstrained",
     "UsageError",
@@ -104,6 +108,7 @@ __all__ = [
     "draw",
     "evaluate",
     "film",
+    "register_task",
     "resume",
     "train",
     "watch",

@@ -34,8 +34,8 @@ def train(
     Args:
         algorithm: a name (`equipoise algorithms`), a rule, as in `equipoise.PCRPO(metric="natural")`, which moves by a
             trust region, or an `equipoise.Algorithm` put together from rule, step, lens and learner.
-        task: a task of the library, the id of a Gymnasium environment whose info has a cost, or a callable that
-            makes one.
+        task: a task of the library or one of your own, the id of a Gymnasium environment whose info has a cost, or a
+            callable that makes one.
         run_dir: the new folder of the run; by default `runs/TASK-ALGORITHM-seedSEED`.
         threads: physics threads (0: all cores); results do not depend on it.
         watch: called with every iteration's row of metrics, once its checkpoint is on the disk. If it returns False,

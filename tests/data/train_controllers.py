@@ -98,7 +98,7 @@ def arrays(run: Run) -> dict[str, np.ndarray]:
 
 def main(wanted: list[str]) -> None:
     """Write what is wanted into the file, and keep what else is in it."""
-    TASKS.update({task.id: task for task in (HumanoidSprint, SwimmerBrake)})
+    TASKS.update({task.id: task() for task in (HumanoidSprint, SwimmerBrake)})
     kept = dict(np.load(FILE)) if FILE.exists() else {}
     for name, _, folder in (word.partition("=") for word in wanted or RECIPES):
         run = Run.load(folder) if folder else train(name)

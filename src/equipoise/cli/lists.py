@@ -14,13 +14,13 @@ def tasks(task: Annotated[str | None, tyro.conf.Positional] = None, still: Path 
     """List the tasks with their limits; or say everything about one of them: formulas, sizes, limits, and a picture.
 
     Args:
-        task: Id of the task to describe; without one, all are listed.
+        task: Id of the task to describe, or MODULE:ID of one of your own; without one, all are listed.
         still: PNG file to draw the task's start to.
     """
     from equipoise import catalogue
-    from equipoise.tasks import find_task
+    from equipoise.tasks import TASKS
 
-    catalogue.show(None if task is None else find_task(task), still)
+    catalogue.show(None if task is None else TASKS.load(task), still)
 
 
 def algorithms() -> None:

@@ -12,7 +12,7 @@ from equipoise.environments.shared import costs_in_info, spaces_of
 from equipoise.errors import UsageError, unknown
 from equipoise.physics import NativePhysics
 from equipoise.rendering.camera import Camera, Window
-from equipoise.tasks import TASKS, State, find_task
+from equipoise.tasks import State, find_task
 
 
 class SafetyEnv(gymnasium.Env[np.ndarray, np.ndarray]):
@@ -20,15 +20,17 @@ class SafetyEnv(gymnasium.Env[np.ndarray, np.ndarray]):
 
     `info["cost"]` is the step's cost (the sum where a task has several; each is then also there under its name).
     The action is passed on as given: MuJoCo clamps it to the actuators' range, the cost does not.
-    Pictures are `width` × `height`.
+    Pictures are `width` × `height`. `parameters` are those of a task of one's own.
     """
 
     metadata = {"render_modes": ["human", "rgb_array"], "render_fps": 50}  # noqa: RUF012 (Gymnasium's own convention)
 
-    def __init__(self, task_id: str, render_mode: str | None = None, width: int = 480, height: int = 480) -> None:
+    def __init__(
+        self, task_id: str, render_mode: str | None = None, width: int = 480, height: int = 480, **parameters: Any
+    ) -> None:
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
             raise unknown("render_mode", render_mode, self.metadata["render_modes"])
-        self._physics = NativePhysics(find_task(task_id), num_envs=1, threads=1)
+        self._physics = NativePhysics(find_task(task_id, parameters), num_envs=1, threads=1)
         self.observation_space, self.action_space = spaces_of(self._physics)
         self.cost_names = self._physics.problem.cost_names
         self.limits = self._physics.problem.limits
@@ -63,11 +65,11 @@ class SafetyEnv(gymnasium.Env[np.ndarray, np.ndarray]):
             raise UsageError("without a render_mode nothing is drawn; make it with render_mode='rgb_array'")
         if self._camera is None:
             kind = Window if self.render_mode == "human" else Camera
-            self._camera = kind(type(self._physics.task), *self._size)
-        qpos, qvel = self.state.qpos[0], self.state.qvel[0]
+            self._camera = kind(self._physics.task, *self._size)
+        state = self._physics.state_of(0)
         if isinstance(self._camera, Camera):
-            return self._camera.picture(qpos, qvel)
-        self._camera.show(qpos, qvel)
+            return self._camera.picture(state)
+        self._camera.show(state)
         return None
 
     def close(self) -> None:
@@ -78,22 +80,13 @@ class SafetyEnv(gymnasium.Env[np.ndarray, np.ndarray]):
 
     @property
     def state(self) -> State:
-        """The simulation's positions and velocities, each with a leading axis of one."""
+        """The simulation's positions and velocities, and what the task keeps, each with a leading axis of one."""
         return self._physics.state
 
-    def set_state(self, qpos: np.ndarray, qvel: np.ndarray) -> np.ndarray:
-        """Put the simulation into a state and return what is observed there."""
-        self._physics.set_state(np.asarray(qpos)[None], np.asarray(qvel)[None])
+    def set_state(self, qpos: np.ndarray, qvel: np.ndarray, memory: Any = None) -> np.ndarray:
+        """Put the simulation into a state and return what is observed there.
+
+        `memory` is what the task is to keep, as `state.memory` has it; by default what it keeps now.
+        """
+        self._physics.set_state(np.asarray(qpos)[None], np.asarray(qvel)[None], memory=memory)
         return self._physics.task.observation(self._physics.state)[0]
-
-
-def register() -> None:
-    """Register every task with Gymnasium as `equipoise/ID`."""
-    for task in TASKS.values():
-        gymnasium.register(
-            f"equipoise/{task.id}",
-            entry_point="equipoise.environments.gymnasium_env:SafetyEnv",
-            vector_entry_point="equipoise.environments.vector_env:SafetyVectorEnv",
-            max_episode_steps=task.horizon,
-            kwargs={"task_id": task.id},
-        )

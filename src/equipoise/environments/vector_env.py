@@ -41,6 +41,7 @@ class SafetyVectorEnv(gymnasium.vector.VectorEnv[np.ndarray, np.ndarray, np.ndar
         width: width of the pictures.
         height: height of the pictures.
         threads: physics threads (0: all cores); results do not depend on it.
+        parameters: those of a task of one's own.
     """
 
     metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012 (Gymnasium's own convention)
@@ -55,6 +56,7 @@ class SafetyVectorEnv(gymnasium.vector.VectorEnv[np.ndarray, np.ndarray, np.ndar
         width: int = 480,
         height: int = 480,
         threads: int = 0,
+        **parameters: Any,
     ) -> None:
         allowed = [AutoresetMode.NEXT_STEP.value, AutoresetMode.SAME_STEP.value]
         mode = autoreset_mode.value if isinstance(autoreset_mode, AutoresetMode) else autoreset_mode
@@ -64,7 +66,7 @@ class SafetyVectorEnv(gymnasium.vector.VectorEnv[np.ndarray, np.ndarray, np.ndar
             raise unknown("render_mode", render_mode, ["rgb_array"])
         if num_envs < 1:
             raise UsageError(f"num_envs is {num_envs}; allowed: 1 or more")
-        task = find_task(task_id)
+        task = find_task(task_id, parameters)
         self._physics = NativePhysics(task, num_envs, threads)
         self.num_envs = num_envs
         self.single_observation_space, self.single_action_space = spaces_of(self._physics)
@@ -148,9 +150,8 @@ class SafetyVectorEnv(gymnasium.vector.VectorEnv[np.ndarray, np.ndarray, np.ndar
         if self.render_mode is None:
             raise UsageError("without a render_mode nothing is drawn; make it with render_mode='rgb_array'")
         if self._camera is None:
-            self._camera = Camera(type(self._physics.task), *self._size)
-        state = self._physics.state
-        return tuple(self._camera.picture(*each) for each in zip(state.qpos, state.qvel, strict=True))
+            self._camera = Camera(self._physics.task, *self._size)
+        return tuple(self._camera.picture(self._physics.state_of(env)) for env in range(self.num_envs))
 
     def close_extras(self, **kwargs: Any) -> None:
         """Release what draws."""

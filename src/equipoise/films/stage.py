@@ -65,10 +65,9 @@ def open_stage(run: Run, size: tuple[int, int], environment: Environment | None)
 
 def _native_stage(simulator: Simulator, physics: NativePhysics, size: tuple[int, int]) -> Stage:
     """Set up one of our own tasks."""
-    camera = Camera(type(physics.task), *size)
+    camera = Camera(physics.task, *size)
 
     def picture() -> UInt8[np.ndarray, "h w 3"]:
-        state = physics.state
-        return camera.picture(state.qpos[0], state.qvel[0])
+        return camera.picture(physics.state_of(0))
 
     return Stage(simulator, picture, physics.task.dt, camera.close)

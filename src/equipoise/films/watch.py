@@ -61,7 +61,7 @@ def _in_viewer(run: Run, physics: NativePhysics, episodes: Iterator[Episode]) ->
     """Play in MuJoCo's viewer."""
     from mujoco import viewer as mujoco_viewer
 
-    scene = Scene(type(physics.task))
+    scene = Scene(physics.task)
     try:
         viewer: Any = mujoco_viewer.launch_passive(scene.model, scene.data, show_left_ui=False, show_right_ui=False)
     except RuntimeError:  # only on macOS, where a window belongs to the main thread
@@ -76,9 +76,10 @@ def _in_viewer(run: Run, physics: NativePhysics, episodes: Iterator[Episode]) ->
             soon = time.monotonic() < shown + 1 / VIEWER_FPS and not episode.end
             if soon or episode.end == "diverged":  # then there is nothing to be seen
                 continue
-            shown, state = time.monotonic(), physics.state
+            shown = time.monotonic()
             with viewer.lock():
-                scene.show(state.qpos[0], state.qvel[0])
+                scene.show(physics.state_of(0))
+                scene.add_marks(viewer.user_scn)
             # Not under the lock: it waits until the texts before are drawn.
             viewer.set_texts((None, mujoco.mjtGridPos.mjGRID_TOPLEFT, *_texts(run, episode, physics.task.dt)))
             viewer.sync()

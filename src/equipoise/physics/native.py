@@ -2,58 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
-from pathlib import Path
+from typing import Any
 
-import gymnasium
 import mujoco
 import mujoco.batch
 import numpy as np
 from jaxtyping import Float
 
 from equipoise.errors import UsageError
+from equipoise.physics.models import load_model, mechanism_of, problem_of
 from equipoise.physics.simulator import Transition
-from equipoise.problem import Problem, middle_and_unit
-from equipoise.tasks import Mechanism, State, Task
+from equipoise.tasks.task import State, Task, one
 
-
-def load_model(task: type[Task]) -> mujoco.MjModel:
-    """Load the task's MJCF model from the Gymnasium wheel, with MuJoCo's silent reset of bad states switched off."""
-    assets = Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets"
-    listener = mujoco.get_mju_user_warning()
-    # Some of Gymnasium's models use an attribute that MuJoCo deprecates, which nobody here can help.
-    mujoco.set_mju_user_warning(lambda message: None)
-    try:
-        model = mujoco.MjModel.from_xml_path(str(assets / task.model))
-    finally:
-        mujoco.set_mju_user_warning(listener)
-    model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET
-    return model
-
-
-def mechanism_of(task: type[Task], model: mujoco.MjModel) -> Mechanism:
-    """Describe `model` as `task` needs to know it."""
-    return Mechanism(
-        dt=task.frame_skip * model.opt.timestep,
-        bodies=tuple(model.body(i).name for i in range(model.nbody)),
-        mass=model.body_mass.copy(),
-    )
-
-
-def problem_of(task: type[Task], model: mujoco.MjModel) -> Problem:
-    """Describe `task` as the learner sees it."""
-    middle, unit = middle_and_unit(*model.actuator_ctrlrange.T)
-    return Problem(
-        id=task.id,
-        observation_size=task.observation_size,
-        action_size=model.nu,
-        horizon=task.horizon,
-        cost_names=task.cost_names,
-        limits=task.limits(),
-        action_middle=middle,
-        action_unit=unit,
-    )
+SENSOR_OFF = int(mujoco.mjtDisableBit.mjDSBL_SENSOR)
+MOVED = int(mujoco.mjtState.mjSTATE_CTRL | mujoco.mjtState.mjSTATE_MOCAP_POS)
+"""What is given anew at every substep where mocap bodies move."""
 
 
 class NativePhysics:
@@ -63,12 +29,12 @@ class NativePhysics:
     reported in `Transition.diverged` and disturbs no other.
     """
 
-    def __init__(self, task: type[Task], num_envs: int, threads: int = 0) -> None:
+    def __init__(self, task: Task, num_envs: int, threads: int = 0) -> None:
         self.model = load_model(task)
         self.problem = problem_of(task, self.model)
         self.num_envs = num_envs
         self._all_indices = frozenset(range(num_envs))
-        self.task = task(mechanism_of(task, self.model))
+        self.task = task.on(mechanism_of(task, self.model))
         # MuJoCo computes body forces on demand only, from all that a step leaves behind.
         self._batch = mujoco.batch.Batch(self.model, num_envs, threads, persistent="cfrc_ext" in task.fields)
         self._qpos = self._batch.bind("qpos")
@@ -81,10 +47,13 @@ class NativePhysics:
         self._states = self._batch.state
         """MuJoCo's row of each environment: time, qpos, qvel, and what else it integrates."""
         self._states_before = self._states.copy()
-        _, qpos, qvel, _ = np.split(self._states_before, np.cumsum([1, self.model.nq, self.model.nv]), axis=1)
+        nq, nv = self.model.nq, self.model.nv
+        _, qpos, qvel, _ = np.split(self._states_before, np.cumsum([1, nq, nv]), axis=1)
         self._before = State(qpos, qvel, **{name: value.copy() for name, value in self._derived.items()})
         """Every environment's state before the last step, in arrays that the next step overwrites."""
         self._control = self._batch.bind("ctrl")
+        self._mocap = (self._batch.bind("mocap_pos"), self._batch.bind("mocap_quat")) if self.model.nmocap else None
+        self._flags = self._batch.expand("opt.disableflags") if task.current and self.model.nsensor else None
         self._warmstart = self._batch.bind("qacc_warmstart")
         self._warnings = self._batch.warning[..., 1]
         self._nowhere = np.zeros(num_envs, bool)
@@ -92,29 +61,75 @@ class NativePhysics:
         self._broken = np.zeros(num_envs, bool)
         """Environments whose simulation diverged since their last reset."""
         self._frame_skip = task.frame_skip
-        self._initial, self._scratch = mujoco.MjData(self.model), mujoco.MjData(self.model)
+        self._scratch = mujoco.MjData(self.model)
+        self._randoms = [np.random.default_rng(env) for env in range(num_envs)]
+        """What each environment's task draws from: the source given with its last reset."""
         self._batch.forward()
+        self._remember_first()
+
+    def _remember_first(self) -> None:
+        """Make room for what the task keeps, and check the shapes of what it gives, on a first episode everywhere."""
+        qpos, qvel, memory = self.task.begin([np.random.default_rng(env) for env in range(self.num_envs)])
+        if memory is not None:
+            kept = type(memory)(*(np.array(part) for part in memory))
+            self._live = dataclasses.replace(self._live, memory=kept)
+            self._before = dataclasses.replace(self._before, memory=type(kept)(*(part.copy() for part in kept)))
+            self._place(list(range(self.num_envs)), qpos, qvel, kept)
+        action, one = np.zeros((self.num_envs, self.model.nu)), (self.num_envs,)
+        step = self._paid(action)
+        for name, value, shape in (
+            ("observation", self.task.observation(self._live), (*one, self.problem.observation_size)),
+            ("reward", step[0], one),
+            ("cost", step[1], (*one, len(self.problem.cost_names))),
+            ("terminated", self.task.terminated(self._live), one),
+        ):
+            if np.shape(value) != shape:
+                raise UsageError(
+                    f"{self.problem.id}: the {name} of {self.num_envs} environments has shape {np.shape(value)}; "
+                    f"its attributes say {shape}"
+                )
 
     @property
     def state(self) -> State:
         """A copy of every environment's state."""
         derived = {name: value.copy() for name, value in self._derived.items()}
-        return State(self._qpos.copy(), self._qvel.copy(), **derived)
+        return State(self._qpos.copy(), self._qvel.copy(), **derived, memory=_copy(self._live.memory))
+
+    def state_of(self, index: int) -> State:
+        """Return a copy of one environment's state, without a leading axis."""
+        return one(self.state, index)
 
     def set_state(
         self,
         qpos: Float[np.ndarray, "n nq"],
         qvel: Float[np.ndarray, "n nv"],
         indices: Sequence[int] | None = None,
+        memory: Any = None,
     ) -> None:
-        """Put the environments `indices` (default: all) into the given states, and clear all else that matters."""
+        """Put the environments `indices` (default: all) into the given states, and clear all else that matters.
+
+        `memory` is what the task is to keep of each, as `State.memory` has it; by default what it keeps now.
+        """
         rows = self._rows(range(self.num_envs) if indices is None else indices)
         for name, value, size in (("qpos", qpos, self.model.nq), ("qvel", qvel, self.model.nv)):
             if np.shape(value) != (len(rows), size):
                 raise UsageError(f"{name} has shape {np.shape(value)}; allowed: {(len(rows), size)}")
             if not _finite(value):
                 raise UsageError(f"{name} holds {_first_not_finite(value)}; allowed: finite numbers")
-        self._place(rows, qpos, qvel)
+        self._place(rows, qpos, qvel, self._checked(memory, rows))
+
+    def _checked(self, memory: Any, rows: list[int]) -> Any:
+        """Return the given memory of the environments `rows`, or their own."""
+        own = self._live.memory
+        if memory is None:
+            return own and type(own)(*(part[rows] for part in own))
+        if type(memory) is not type(own):
+            kind = "nothing" if own is None else f"a {type(own).__name__}"
+            raise UsageError(f"{self.problem.id} keeps {kind}; the memory given is a {type(memory).__name__}")
+        for name, given, kept in zip(own._fields, memory, own, strict=True):
+            if np.shape(given) != (len(rows), *kept.shape[1:]):
+                raise UsageError(f"memory.{name} has shape {np.shape(given)}; allowed: {(len(rows), *kept.shape[1:])}")
+        return memory
 
     def _rows(self, indices: Sequence[int]) -> list[int]:
         rows = list(indices)
@@ -122,13 +137,20 @@ class NativePhysics:
             raise UsageError(f"indices holds {rows}; allowed: distinct numbers from 0 to {self.num_envs - 1}")
         return rows
 
-    def _place(self, rows: list[int], qpos: Float[np.ndarray, "n nq"], qvel: Float[np.ndarray, "n nv"]) -> None:
+    def _place(
+        self, rows: list[int], qpos: Float[np.ndarray, "n nq"], qvel: Float[np.ndarray, "n nv"], memory: Any
+    ) -> None:
         # What a sound simulation does next depends on what is written below alone. A call that clears the rest, too,
         # takes up to a tenth of a step of all environments, and where robots fall early one comes at nearly every step.
         if np.count_nonzero(self._broken) or np.count_nonzero(self._warnings):
             self._batch.reset(sorted(rows), stage=mujoco.mjtStage.mjSTAGE_NONE)
             self._broken[rows] = False
         self._qpos[rows], self._qvel[rows], self._warmstart[rows], self._control[rows] = qpos, qvel, 0.0, 0.0
+        if memory is not None:
+            for kept, given in zip(self._live.memory, memory, strict=True):
+                kept[rows] = given
+        if self._mocap:
+            self._mocap[0][rows], self._mocap[1][rows] = self.task.mocap_pose(memory)
         if self._derived:
             self._batch.forward(sorted(rows))
         if "cfrc_ext" in self._derived:
@@ -136,11 +158,13 @@ class NativePhysics:
 
     def reset(self, indices: Sequence[int], randoms: Sequence[np.random.Generator]) -> Float[np.ndarray, "n obs"]:
         """Start a new episode in each environment of `indices`, drawn by the task from that one's own `randoms`."""
-        starts = [self.task.reset(self._initial.qpos, self._initial.qvel, random) for random in randoms]
-        qpos, qvel = (np.array(part) for part in zip(*starts, strict=True))
         rows = self._rows(indices)
-        self._place(rows, qpos, qvel)
-        return self.task.observation(State(qpos, qvel, **{name: x[rows] for name, x in self._derived.items()}))
+        for row, random in zip(rows, randoms, strict=True):
+            self._randoms[row] = random
+        qpos, qvel, memory = self.task.begin(randoms)
+        self._place(rows, qpos, qvel, memory)
+        derived = {name: x[rows] for name, x in self._derived.items()}
+        return self.task.observation(State(qpos, qvel, **derived, memory=memory))
 
     def step(self, action: Float[np.ndarray, "N act"]) -> Transition:
         """Step every environment by `frame_skip` substeps under `action`, which MuJoCo clamps but the cost does not."""
@@ -152,12 +176,9 @@ class NativePhysics:
         np.copyto(self._states_before, self._states)
         for name, value in self._derived.items():
             np.copyto(getattr(self._before, name), value)
-        self._control[:] = action
-        failed: Sequence[int] = ()
-        try:
-            self._batch.step(nstep=self._frame_skip)
-        except mujoco.batch.SimulationError as error:
-            failed = error.ids
+        for kept, now in zip(self._before.memory or (), self._live.memory or (), strict=True):
+            np.copyto(kept, now)
+        failed = self._advance(action)
         if "cfrc_ext" in self._derived:
             self._compute_body_forces()
         if not len(failed) and _finite(self._states) and not np.count_nonzero(self._warnings):
@@ -169,13 +190,48 @@ class NativePhysics:
             transition = self._transition(action)
         return transition._replace(terminated=transition.terminated & ~diverged, diverged=diverged)
 
+    def _advance(self, action: Float[np.ndarray, "N act"]) -> Sequence[int]:
+        """Step the simulations under `action`, and return those that failed."""
+        self._control[:] = action
+        if self._flags is not None:
+            self._flags |= SENSOR_OFF  # they are looked at once a step, after it
+        failed: set[int] = set()
+        try:
+            if self.task.moves_mocap:
+                path = self.task.mocap_path(self._live.memory)
+                every = np.broadcast_to(action[:, None], (*path.shape[:2], action.shape[1]))
+                inputs = np.concatenate([every, path.reshape(*path.shape[:2], -1)], axis=2)
+                self._batch.rollout(self._frame_skip, inputs, MOVED, [])
+            else:
+                self._batch.step(nstep=self._frame_skip)
+        except mujoco.batch.SimulationError as error:
+            failed.update(int(env) for env in error.ids)
+        if self._flags is not None:
+            self._flags &= ~SENSOR_OFF
+        if self.task.current:
+            try:
+                self._batch.forward()
+            except mujoco.batch.SimulationError as error:
+                failed.update(int(env) for env in error.ids)
+        return sorted(failed)
+
+    def _paid(self, action: Float[np.ndarray, "N act"]) -> tuple[Float[np.ndarray, " N"], Float[np.ndarray, "N K"]]:
+        """Return reward and costs of the last step."""
+        before, after = self._before, self._live
+        return self.task.reward(before, action, after), self.task.cost(before, action, after)
+
     def _transition(self, action: Float[np.ndarray, "N act"]) -> Transition:
         """Return what the task makes of the last step, where no simulation diverged."""
         before, after = self._before, self._live
+        reward, cost = self._paid(action)
+        if after.memory is not None:
+            memory = self.task.remember(before, action, after, self._randoms)
+            for kept, new in zip(after.memory, memory, strict=True):
+                np.copyto(kept, new)
         return Transition(
             observation=self.task.observation(after),
-            reward=self.task.reward(before, action, after),
-            cost=self.task.cost(before, action, after),
+            reward=reward,
+            cost=cost,
             terminated=self.task.terminated(after),
             truncated=self._nowhere,
             diverged=self._nowhere,
@@ -190,6 +246,10 @@ class NativePhysics:
 
     def close(self) -> None:
         """Release nothing: MuJoCo frees the batch with the object."""
+
+
+def _copy(memory: Any) -> Any:
+    return memory and type(memory)(*(part.copy() for part in memory))
 
 
 def _finite(value: Float[np.ndarray, ...]) -> bool:

@@ -8,16 +8,14 @@ Source: Gymnasium's MuJoCo environments, version 4, with their default arguments
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from equipoise.tasks.task import Mechanism, Random, State, namespace
+from equipoise.tasks.task import Mechanism, Model, Random, Start, State, namespace
 
 Array = Any
-Start = tuple[Float[Array, " nq"], Float[Array, " nv"]]
-"""An episode's first positions and velocities."""
 
 
 def uniform_start(qpos: Float[Array, " nq"], qvel: Float[Array, " nv"], random: Random, width: float) -> Start:
@@ -35,9 +33,9 @@ class Ant:
 
     mechanism: Mechanism
     dt: float
-    model = "ant.xml"
+    model: Model = "ant.xml"
     frame_skip = 5
-    fields: ClassVar[tuple[str, ...]] = ("xpos",)
+    fields: tuple[str, ...] = ("xpos",)
     observation_size = 27
 
     def reset(self, qpos: Float[Array, " nq"], qvel: Float[Array, " nv"], random: Random) -> Start:
@@ -64,7 +62,7 @@ class HalfCheetah:
     """A planar runner that cannot fall over for good. Observation (17): qpos[1:], qvel. Always healthy."""
 
     dt: float
-    model = "half_cheetah.xml"
+    model: Model = "half_cheetah.xml"
     frame_skip = 5
     observation_size = 17
 
@@ -85,7 +83,7 @@ class Hopper:
     """A planar leg. Observation (11): qpos[1:], qvel clipped to ±10. Healthy: standing, and the state bounded."""
 
     dt: float
-    model = "hopper.xml"
+    model: Model = "hopper.xml"
     frame_skip = 4
     observation_size = 11
 
@@ -114,9 +112,9 @@ class Humanoid:
 
     mechanism: Mechanism
     dt: float
-    model: ClassVar[str] = "humanoid.xml"
+    model: Model = "humanoid.xml"
     frame_skip = 5
-    fields: ClassVar[tuple[str, ...]] = ("xipos", "cinert", "cvel", "qfrc_actuator", "cfrc_ext")
+    fields: tuple[str, ...] = ("xipos", "cinert", "cvel", "qfrc_actuator", "cfrc_ext")
     observation_size = 376
 
     def reset(self, qpos: Float[Array, " nq"], qvel: Float[Array, " nv"], random: Random) -> Start:
@@ -150,7 +148,7 @@ class Swimmer:
     """Three links in a viscous fluid. Observation (8): qpos[2:], qvel. Always healthy."""
 
     dt: float
-    model = "swimmer.xml"
+    model: Model = "swimmer.xml"
     frame_skip = 4
     observation_size = 8
 
@@ -171,7 +169,7 @@ class Walker2d:
     """Two planar legs. Observation (17): qpos[1:], qvel clipped to ±10. Healthy: upright."""
 
     dt: float
-    model = "walker2d.xml"
+    model: Model = "walker2d.xml"
     frame_skip = 4
     observation_size = 17
 

@@ -16,8 +16,8 @@ from typing import Any, ClassVar
 import numpy as np
 from jaxtyping import Float, Int
 
-from equipoise.tasks.robots import Ant, HalfCheetah, Hopper, Humanoid, Start, Walker2d
-from equipoise.tasks.task import MeasuredLimit, Random, State, Task, length, namespace, square
+from equipoise.tasks.robots import Ant, HalfCheetah, Hopper, Humanoid, Walker2d
+from equipoise.tasks.task import MeasuredLimit, Model, Random, Start, State, Task, length, namespace, square
 
 Array = Any
 SUITE = "Safety-MuJoCo"
@@ -163,8 +163,8 @@ class SafetyHumanoidStandup(Humanoid, Task):
 
     id = "SafetyHumanoidStandup-v4"
     suite = SUITE
-    model: ClassVar[str] = "humanoidstandup.xml"
-    fields: ClassVar[tuple[str, ...]] = ("cinert", "cvel", "qfrc_actuator", "cfrc_ext")
+    model: Model = "humanoidstandup.xml"
+    fields: tuple[str, ...] = ("cinert", "cvel", "qfrc_actuator", "cfrc_ext")
     measured: ClassVar[tuple[MeasuredLimit, ...]] = (MeasuredLimit(cost_only=45.7, unconstrained=280.0),)
 
     def reward(self, before: State, action: Float[Array, "... act"], after: State) -> Float[Array, ...]:

@@ -34,8 +34,7 @@ class SpeedLimit:
     effort: ClassVar[float]
     """Weight of ‖a‖² in the reward."""
 
-    @classmethod
-    def limits(cls) -> tuple[float, ...]:
+    def limits(self) -> tuple[float, ...]:
         """Return 25, the limit of every published result on this suite."""
         return (25.0,)
 

@@ -20,10 +20,11 @@ from equipoise.algorithms.registry import PARTS
 from equipoise.environments.arguments import read_arguments, texts_in, write_arguments
 from equipoise.environments.foreign import EnvFactory, ForeignEnvironments, gymnasium_factory
 from equipoise.errors import UsageError, described, printable, unknown
+from equipoise.modules import import_named
 from equipoise.physics import NativePhysics, Simulator
 from equipoise.problem import Problem, check_limits
 from equipoise.settings import plain
-from equipoise.tasks import TASKS, find_task
+from equipoise.tasks import TASKS, find_task, is_own
 from equipoise.training.budget import observed
 from equipoise.training.config_file import FORMAT, VERSION, ConfigFile, check_problem, parse_config
 from equipoise.training.restore import build, demand_range
@@ -34,8 +35,8 @@ class Config:
     """Everything that decides a run, except the number of physics threads, which decides nothing."""
 
     task: Annotated[str, tyro.conf.Positional]
-    """A task of the library (`equipoise tasks`), or the id of any Gymnasium environment whose info has a cost, as
-    MODULE:ID if it has to be imported first."""
+    """A task of the library (`equipoise tasks`), or one of your own, or the id of any Gymnasium environment whose info
+    has a cost; the last two as MODULE:ID if they have to be imported first."""
     algorithm: Annotated[Algorithm, tyro.conf.arg(name="")]
     """The algorithm's settings."""
     algorithm_name: Annotated[str, tyro.conf.Suppress] = "own"
@@ -57,8 +58,8 @@ class Config:
     horizon: int | None = None
     """For an environment that is not of this library: steps of a full episode, where it does not say."""
     env_args: tuple[str, ...] = ()
-    """For an environment that Gymnasium makes by its id: arguments of its own, as in `friction=0.3 terrain=hills`. What
-    is no number, True, False or None is a text."""
+    """For an environment that Gymnasium makes by its id, or a task of your own: arguments of its own, as in
+    `friction=0.3 terrain=hills`. What is no number, True, False or None is a text."""
 
     def __repr__(self) -> str:
         return f"<Config of {self.algorithm_name} on {self.task}: {self.total_steps:,} steps, seed {self.seed}>"
@@ -256,12 +257,11 @@ def make_simulator(
 
 
 def _task_itself(config: Config, threads: int, environment: Environment | None, render_mode: str | None) -> Simulator:
-    if environment is None and config.task in TASKS:
+    task = None if callable(environment) else _native(environment or config.task)
+    if task is not None:
         if config.cost_names or config.horizon is not None:
             raise UsageError(f"{config.task} states its own costs and horizon; leave out cost_names and horizon")
-        if config.env_args:
-            raise UsageError(f"{config.task} is a task of the library, which takes no arguments; leave out env_args")
-        return NativePhysics(find_task(config.task), config.num_envs, threads)
+        return NativePhysics(find_task(task, read_arguments(config.env_args)), config.num_envs, threads)
     if config.horizon is not None and config.horizon < 1:
         raise UsageError(f"horizon is {config.horizon}; allowed: 1 or more")
     if callable(environment) and config.env_args:
@@ -271,6 +271,15 @@ def _task_itself(config: Config, threads: int, environment: Environment | None, 
         )
     make = environment if callable(environment) else _named_environment(config, environment, render_mode)
     return ForeignEnvironments(make, config.num_envs, config.task, config.cost_names or ("cost",), config.horizon)
+
+
+def _native(name: str) -> str | None:
+    """Return the id of the task that `name` stands for, ID or MODULE:ID of one that MODULE registers; None if none."""
+    module, _, task = name.rpartition(":")
+    if module:
+        import_named(module, f"task {name!r}")
+    task = task.removeprefix("equipoise/") if module else task
+    return task if task in TASKS and (not module or is_own(TASKS[task])) else None
 
 
 def as_words(env_args: Any) -> Any:
