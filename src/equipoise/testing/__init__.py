@@ -1,6 +1,18 @@
-"""For authors of algorithms: the checks that the library's own algorithms pass, and probes with known answers."""
+"""For authors: the checks that the library's own algorithms pass, probes with known answers, and single transitions."""
 
 from equipoise.testing.contract import CHECKS, check_algorithm
 from equipoise.testing.probes import AtTheEnd, Bandit, NowOrLater, Probe, TwoLimits, Walk
+from equipoise.testing.transitions import StepFrom, step_from
 
-__all__ = ["CHECKS", "AtTheEnd", "Bandit", "NowOrLater", "Probe", "TwoLimits", "Walk", "check_algorithm"]
+__all__ = [
+    "CHECKS",
+    "AtTheEnd",
+    "Bandit",
+    "NowOrLater",
+    "Probe",
+    "StepFrom",
+    "TwoLimits",
+    "Walk",
+    "check_algorithm",
+    "step_from",
+]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import ArrayLike
 
 from equipoise.errors import UsageError, unknown
 from equipoise.physics import NativePhysics
@@ -16,6 +15,8 @@ from equipoise.tasks import find_task
 from equipoise.tasks.navigation import Navigation
 from equipoise.tasks.navigation.memory import Memory
 
+Numbers = Any
+"""Numbers in a list, a tuple or an array."""
 UNSEEN = ("agent", *(f"sigwall{i}" for i in range(4)))
 """Names of Safety-Gymnasium's layouts that stand for nothing that is laid out here."""
 
@@ -43,12 +44,12 @@ class StepFrom(NamedTuple):
 def step_from(
     task_id: str,
     *,
-    qpos: ArrayLike,
-    qvel: ArrayLike,
-    layout: Mapping[str, ArrayLike],
-    action: ArrayLike,
+    qpos: Numbers,
+    qvel: Numbers,
+    layout: Mapping[str, Numbers],
+    action: Numbers,
     time: float = 0.0,
-    goal: ArrayLike | None = None,
+    goal: Numbers = None,
     button_timer: int = 0,
 ) -> StepFrom:
     """Step a navigation task once from a given state, by the very code that steps many environments.
@@ -109,9 +110,9 @@ def _physics(task_id: str) -> NativePhysics:
 def _memory(
     task: Navigation,
     qpos: Float[np.ndarray, " nq"],
-    layout: Mapping[str, ArrayLike],
+    layout: Mapping[str, Numbers],
     time: float,
-    goal: ArrayLike | None,
+    goal: Numbers,
     timer: int,
 ) -> Memory:
     """Return what the task is to keep."""
@@ -143,7 +144,7 @@ def _memory(
     return Memory(places[None], yaws[None], *whole)
 
 
-def _origin(task: Navigation, layout: Mapping[str, ArrayLike]) -> tuple[float, float, float] | None:
+def _origin(task: Navigation, layout: Mapping[str, Numbers]) -> tuple[float, float, float] | None:
     """Return where Point's own axes begin, if its positions are along them."""
     agent = layout.get("agent")
     if task.robot.free or agent is None:
