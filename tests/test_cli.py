@@ -19,6 +19,7 @@ from equipoise.algorithms import ALGORITHMS
 from equipoise.cli import main
 from equipoise.tasks import TASKS
 from equipoise.training import checkpoint, config, metrics
+from registries import CLASSIC, NAVIGATION
 
 SMALL = ["--total-steps", "4000", "--num-envs", "2", "--steps-per-iteration", "2000"]
 
@@ -87,7 +88,7 @@ def test_lists_name_everything(capsys):
     main(["tasks"])
     main(["algorithms"])
     said = capsys.readouterr().out
-    assert all(name in said for name in [*TASKS, *ALGORITHMS])
+    assert all(name in said for name in [*CLASSIC, *(TASKS[name].family for name in NAVIGATION), *ALGORITHMS])
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)

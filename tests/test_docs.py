@@ -24,6 +24,7 @@ from equipoise.gradients import AGGREGATORS
 from equipoise.gradients.metric import Metric
 from equipoise.report import write as report
 from equipoise.runs import listing
+from equipoise.tasks import TASKS
 from equipoise.theory import experiment
 from equipoise.training import loop
 from equipoise.training.config import VERSION, make_simulator
@@ -33,6 +34,7 @@ ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 OWN_ENVIRONMENT = ROOT / "docs" / "your-own-environment.md"
 OWN_AGGREGATOR = ROOT / "docs" / "aggregators.md"
+OWN_ROBOT = ROOT / "docs" / "your-own-robot.md"
 OWN_ALGORITHM = ROOT / "docs" / "your-own-algorithm.md"
 SHELL = ("sh", "bash", "console")
 FENCE = re.compile(r"^( *)```(.*?)\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
@@ -50,8 +52,9 @@ def no_trace_of_examples():
     forget_aggregators()
     for env_id in set(gymnasium.registry) - before:
         del gymnasium.registry[env_id]
-    for module in ("my_env", "my_rule"):
+    for module in ("my_env", "my_rule", "my_robot"):
         sys.modules.pop(module, None)
+    TASKS.pop("Reach", None)
 
 
 BUILT_IN = dict(AGGREGATORS)
@@ -77,6 +80,14 @@ def own_rule(tmp_path, monkeypatch):
     """The file my_rule.py of docs/your-own-algorithm.md, where a module is looked for."""
     (_, example), *_ = blocks(OWN_ALGORITHM, "python")
     (tmp_path / "my_rule.py").write_text(example)
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+@pytest.fixture
+def own_robot(tmp_path, monkeypatch):
+    """The file my_robot.py of docs/your-own-robot.md, where a module is looked for."""
+    (_, example), *_ = blocks(OWN_ROBOT, "python")
+    (tmp_path / "my_robot.py").write_text(example)
     monkeypatch.syspath_prepend(tmp_path)
 
 
@@ -135,7 +146,7 @@ def test_python_runs_as_written(tag, text, tmp_path, monkeypatch):
         exec(program, {"__name__": "__main__"})
 
 
-@pytest.mark.parametrize(("path", "lines"), [(OWN_ENVIRONMENT, 40), (OWN_ALGORITHM, 60)], ids=name_of)
+@pytest.mark.parametrize(("path", "lines"), [(OWN_ENVIRONMENT, 40), (OWN_ALGORITHM, 60), (OWN_ROBOT, 90)], ids=name_of)
 def test_an_example_is_short_enough_to_be_read(path, lines):
     (_, example), *_ = blocks(path, "python")
     assert len(example.splitlines()) < lines
@@ -169,7 +180,7 @@ class Understood(BaseException):
 
 
 @pytest.mark.parametrize("arguments", COMMANDS)
-def test_commands_are_understood(arguments, monkeypatch, capsys, own_aggregators, own_rule):
+def test_commands_are_understood(arguments, monkeypatch, capsys, own_aggregators, own_rule, own_robot):
     """The library's own parser reads the command, and its task and settings are allowed together."""
 
     def understood_training(config, run_dir, **_):
@@ -214,6 +225,17 @@ def test_the_commands_for_an_own_environment_do_what_they_say(tmp_path, monkeypa
     for arguments in commands(OWN_ENVIRONMENT):
         assert main(arguments) == 0, capsys.readouterr().err
     assert {path.name for path in Path("runs/rail").iterdir()} >= {"metrics.csv", "evaluation.json", "plot.png"}
+
+
+def test_the_commands_for_an_own_robot_do_what_they_say(tmp_path, monkeypatch, capsys, own_robot):
+    monkeypatch.chdir(tmp_path)
+    for arguments in commands(OWN_ROBOT):
+        assert main(arguments) == 0, capsys.readouterr().err
+    said = capsys.readouterr().out
+    assert "Bring the hand to a place" in said and "limit on bump" in said
+    assert {path.name for path in Path("runs/reach").iterdir()} >= {"metrics.csv", "evaluation.json", "plot.png"}
+    assert main(["evaluate", "runs/reach"]) == 2
+    assert "--environment my_robot:Reach" in capsys.readouterr().err
 
 
 def test_the_commands_for_an_own_aggregator_do_what_they_say(tmp_path, monkeypatch, capsys, own_aggregators):

@@ -102,7 +102,7 @@ class Mark(NamedTuple):
 
     shape: Literal["sphere", "box", "cylinder"]
     size: tuple[float, float, float]
-    """Radius three times; half lengths; or radius, radius, half height (m)."""
+    """Of a sphere its radius, of a box its half lengths, of a cylinder radius and half height (m); the rest is 0."""
     position: tuple[float, float, float]
     """Centre in the world (m)."""
     colour: tuple[float, float, float, float]

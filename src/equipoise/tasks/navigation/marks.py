@@ -34,7 +34,7 @@ def _areas(task: Navigation, state: State) -> list[Mark]:
     for kind, (radius, half) in sizes.items():
         for x, y in state.memory.places[task.world.columns.get(kind, slice(0, 0))]:
             height = half + 0.01
-            marks.append(Mark("cylinder", (radius, radius, half), (float(x), float(y), height), COLOURS[kind]))
+            marks.append(Mark("cylinder", (radius, half, 0.0), (float(x), float(y), height), COLOURS[kind]))
     return marks
 
 
@@ -62,5 +62,5 @@ def _rings(task: Navigation, state: State) -> list[Mark]:
             x, y, _ = place + RING_RADIUS * (np.cos(angle) * ahead + np.sin(angle) * left)
             height = float(place[2]) + RING_HEIGHT + level * RING_GAP
             opacity = float(min(1.0, 0.1 + 0.9 * values[bin]))
-            marks.append(Mark("sphere", (BEAD,) * 3, (float(x), float(y), height), (*COLOURS[kind][:3], opacity)))
+            marks.append(Mark("sphere", (BEAD, 0.0, 0.0), (float(x), float(y), height), (*COLOURS[kind][:3], opacity)))
     return marks

@@ -9,6 +9,8 @@ from equipoise.tasks.navigation.world import World, add_objects
 
 FLOOR = 3.5
 """Half the side of the floor that is drawn; the robot's floor goes on for ever (m)."""
+ROBOT = (0.7, 0.12, 0.12, 1.0)
+"""The robots' colour: red, green, blue and opacity."""
 
 
 def build_scene(robot: Robot, world: World) -> mujoco.MjSpec:
@@ -17,6 +19,7 @@ def build_scene(robot: Robot, world: World) -> mujoco.MjSpec:
     spec.compiler.degree = False
     spec.option.timestep, spec.option.integrator = robot.timestep, robot.integrator
     spec.default.geom.condim = 6
+    spec.default.geom.rgba = ROBOT
     _add_floor(spec)
     robot.sense(spec)
     robot.build(spec)
@@ -38,8 +41,15 @@ def _add_floor(spec: mujoco.MjSpec) -> None:
     texture = [""] * int(mujoco.mjtTextureRole.mjNTEXROLE)
     texture[int(mujoco.mjtTextureRole.mjTEXROLE_RGB)] = "floor"
     spec.add_material(name="floor", textures=texture, texrepeat=[FLOOR, FLOOR])
-    spec.worldbody.add_geom(name="floor", type=mujoco.mjtGeom.mjGEOM_PLANE, size=[FLOOR, FLOOR, 0.1], material="floor")
-    spec.worldbody.add_light(pos=[0, 0, 6], dir=[0, 0, -1], type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL)
+    spec.worldbody.add_geom(
+        name="floor",
+        type=mujoco.mjtGeom.mjGEOM_PLANE,
+        size=[FLOOR, FLOOR, 0.1],
+        material="floor",
+        rgba=[1, 1, 1, 1],
+    )
+    overhead = mujoco.mjtLightType.mjLIGHT_DIRECTIONAL
+    spec.worldbody.add_light(pos=[0, 0, 6], dir=[0, 0, -1], type=overhead, castshadow=False)
 
 
 def _add_camera(spec: mujoco.MjSpec) -> None:
