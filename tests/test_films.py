@@ -368,6 +368,7 @@ class Viewer:
     """Takes the place of MuJoCo's viewer; closed by its user after 20 pictures."""
 
     def __init__(self, model, data, **options):
+        self.user_scn = mujoco.MjvScene(model, 10)
         self.model, self.data, self.cam = model, data, mujoco.MjvCamera()
         self.texts, self.places, self.times = [], [], []
 
