@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import gymnasium
 
 from equipoise.errors import UsageError
 from equipoise.tasks import TASKS, Task
 
-Kind = TypeVar("Kind", bound="type[Task] | Task")
+Kind = TypeVar("Kind")
 
 NEEDED = {
     "model": "an MJCF file or a mujoco.MjSpec",
@@ -27,7 +27,7 @@ def register_task(task: Kind) -> Kind:
     Registering the same class anew replaces it, as when a cell of a notebook is run again. `UsageError` where an
     attribute is missing, or where the name is taken.
     """
-    instance = task() if isinstance(task, type) else task
+    instance: Any = task() if isinstance(task, type) else task
     if not isinstance(instance, Task):
         raise UsageError(f"{type(instance).__name__} is no task; derive it from equipoise.Task")
     kind = type(instance)

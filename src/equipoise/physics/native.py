@@ -215,8 +215,8 @@ class NativePhysics:
                 failed.update(int(env) for env in error.ids)
         return sorted(failed)
 
-    def _paid(self, action: Float[np.ndarray, "N act"]) -> tuple[Float[np.ndarray, " N"], Float[np.ndarray, "N K"]]:
-        """Return reward and costs of the last step."""
+    def _paid(self, action: Float[np.ndarray, "N act"]) -> tuple[Any, Any]:
+        """Return reward (N) and costs (N × K) of the last step, as the task gives them."""
         before, after = self._before, self._live
         return self.task.reward(before, action, after), self.task.cost(before, action, after)
 
