@@ -3,11 +3,11 @@
     python benchmarks/throughput.py [--rounds 7] [--tasks SafetyHopper-v4 ...]
 
 Stages, all on the actions of the same rollout, and starting anew where its episodes end: `raw` is mujoco.batch
-stepping the same 20 simulations and nothing else (without sensors where a task reads them once a step); `environment`
-adds observation, reward, cost and checks; `rollout` adds the policy; `training` adds the update (PCRPO in balance mode,
-at its default settings). Stages are timed in turn, round after round, the first two even in turns of 50 steps within a
-round, and shares are medians of a round's ratios, so that a noisy machine disturbs both sides. Start-up and memory are
-of whole processes. Prints a JSON object a line for machines to read, and a table.
+stepping the same 20 simulations and nothing else; `environment` adds observation, reward, cost and checks; `rollout`
+adds the policy; `training` adds the update (PCRPO in balance mode, at its default settings). Stages are timed in
+turn, round after round, the first two even in turns of 50 steps within a round, and shares are medians of a round's
+ratios, so that a noisy machine disturbs both sides. Start-up and memory are of whole processes. Prints a JSON object a
+line for machines to read, and a table.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import mujoco
 import mujoco.batch
 import numpy as np
 from rich.console import Console
@@ -83,8 +82,6 @@ def replay(physics: NativePhysics, actions: np.ndarray, done: np.ndarray, num_en
         poses = physics.task.mocap_pose(physics.state.memory)
         rows = np.arange(num_envs) % physics.num_envs
         batch.bind("mocap_pos")[:], batch.bind("mocap_quat")[:] = (pose[rows] for pose in poses)
-    if physics.task.current and model.nsensor:  # nothing reads them
-        batch.expand("opt.disableflags")[:] |= int(mujoco.mjtDisableBit.mjDSBL_SENSOR)
     batch.forward()
     columns = np.arange(num_envs) % actions.shape[1]
     chosen = [(action[columns], np.flatnonzero(over[columns])) for action, over in zip(actions, done, strict=True)]

@@ -17,7 +17,6 @@ from equipoise.physics.models import load_model, mechanism_of, problem_of
 from equipoise.physics.simulator import Transition
 from equipoise.tasks.task import State, Task, one
 
-SENSOR_OFF = int(mujoco.mjtDisableBit.mjDSBL_SENSOR)
 MOVED = int(mujoco.mjtState.mjSTATE_CTRL | mujoco.mjtState.mjSTATE_MOCAP_POS)
 """What is given anew at every substep where mocap bodies move."""
 
@@ -53,7 +52,7 @@ class NativePhysics:
         """Every environment's state before the last step, in arrays that the next step overwrites."""
         self._control = self._batch.bind("ctrl")
         self._mocap = (self._batch.bind("mocap_pos"), self._batch.bind("mocap_quat")) if self.model.nmocap else None
-        self._flags = self._batch.expand("opt.disableflags") if task.current and self.model.nsensor else None
+        self._stage = mujoco.mjtStage.mjSTAGE_ACC if task.current else mujoco.mjtStage.mjSTAGE_NONE
         self._warmstart = self._batch.bind("qacc_warmstart")
         self._warnings = self._batch.warning[..., 1]
         self._nowhere = np.zeros(num_envs, bool)
@@ -193,8 +192,6 @@ class NativePhysics:
     def _advance(self, action: Float[np.ndarray, "N act"]) -> Sequence[int]:
         """Step the simulations under `action`, and return those that failed."""
         self._control[:] = action
-        if self._flags is not None:
-            self._flags |= SENSOR_OFF  # they are looked at once a step, after it
         failed: set[int] = set()
         try:
             if self.task.moves_mocap:
@@ -203,12 +200,10 @@ class NativePhysics:
                 inputs = np.concatenate([every, path.reshape(*path.shape[:2], -1)], axis=2)
                 self._batch.rollout(self._frame_skip, inputs, MOVED, [])
             else:
-                self._batch.step(nstep=self._frame_skip)
+                self._batch.step(nstep=self._frame_skip, stage=self._stage)
         except mujoco.batch.SimulationError as error:
             failed.update(int(env) for env in error.ids)
-        if self._flags is not None:
-            self._flags &= ~SENSOR_OFF
-        if self.task.current:
+        if self.task.moves_mocap and self.task.current:
             try:
                 self._batch.forward()
             except mujoco.batch.SimulationError as error:

@@ -184,7 +184,7 @@ class Task(abc.ABC):
     """Fields of `State` that the task reads beside `qpos` and `qvel`; nothing else is computed."""
     current: ClassVar[bool] = False
     """Whether `fields` belong to the state after the step, at the price of one more evaluation of the dynamics, instead
-    of to the last substep. Sensors are then evaluated once a step only."""
+    of to the last substep."""
     moves_mocap: bool = False
     """Whether mocap bodies move within an episode, along `mocap_path`."""
     horizon: int = 1000

@@ -6,9 +6,9 @@ from typing import Any
 
 from jaxtyping import Float
 
-from equipoise.tasks.navigation.navigation import MOST, Navigation
+from equipoise.tasks.navigation.navigation import MOST, Navigation, within
 from equipoise.tasks.navigation.world import Group, World
-from equipoise.tasks.task import State, length, namespace
+from equipoise.tasks.task import State, length
 
 Array = Any
 
@@ -41,4 +41,4 @@ class Circle(Navigation):
         u, v = after.qvel[..., 0], after.qvel[..., 1]
         radius = length(after.qpos[..., :2])
         reward = WEIGHT * ((v * x - u * y) / radius) / (1 + abs(radius - RADIUS))
-        return namespace(reward).clip(reward, -MOST, MOST)
+        return within(reward, MOST)

@@ -16,19 +16,17 @@ from equipoise.tasks.task import namespace
 Array = Any
 
 BINS = 16
+"""How many; a power of 2."""
 WIDTH = 2 * math.pi / BINS
 """Width of a bin (rad). Bin 0 begins at the robot's own x axis, and they go round counter-clockwise."""
 
 
 def egocentric(
-    points: Float[Array, "... n 2"], place: Float[Array, "... 3"], axes: tuple[Float[Array, "... 3"], ...]
+    points: Float[Array, "... n 2"], place: Float[Array, "... 3"], axes: Float[Array, "... 2 3"]
 ) -> Float[Array, "... n 2"]:
     """Return points of the floor (m) in the frame of a body at `place`, along its own x and y `axes`."""
-    xp = namespace(points)
-    x, y = points[..., 0] - place[..., None, 0], points[..., 1] - place[..., None, 1]
-    z = -place[..., None, 2]  # all targets count as lying on the floor
-    along = [a[..., None, 0] * x + a[..., None, 1] * y + a[..., None, 2] * z for a in axes]
-    return xp.stack(along, axis=-1)
+    offset = -place[..., 2:] * axes[..., 2]  # all targets count as lying on the floor
+    return (points - place[..., None, :2]) @ axes[..., :2].swapaxes(-1, -2) + offset[..., None, :]
 
 
 def readings(points: Float[Array, "... n 2"], reach: float) -> Float[Array, "... n bins"]:
@@ -40,7 +38,7 @@ def readings(points: Float[Array, "... n 2"], reach: float) -> Float[Array, "...
     ahead = (turn - first)[..., None]
     near = (xp.maximum(0.0, reach - xp.hypot(x, y)) / reach)[..., None]
     # An angle of −1e-17 is rounded to a full turn, whose bin is the first again.
-    away = (xp.arange(BINS) - first[..., None]) % BINS
+    away = (xp.arange(BINS) - first.astype(int)[..., None]) & (BINS - 1)
     zero = xp.zeros_like(near)
     return xp.where(
         away == 0, near, xp.where(away == 1, ahead * near, xp.where(away == BINS - 1, (1 - ahead) * near, zero))

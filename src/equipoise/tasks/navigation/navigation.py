@@ -32,6 +32,12 @@ MOST = 10.0
 """Rewards are clipped to ±10."""
 
 
+def within(values: Float[Array, ...], most: float) -> Float[Array, ...]:
+    """Clip to ±`most`; for a few numbers, a quarter of the time of `clip`."""
+    xp = namespace(values)
+    return xp.maximum(-most, xp.minimum(most, values))
+
+
 class Navigation(Task):
     """A task of a robot in a world; a subclass is one of the five families.
 
@@ -47,8 +53,6 @@ class Navigation(Task):
     current = True
     worlds: ClassVar[tuple[World, ...]]
     """What stands in the way, by level."""
-    clipped: ClassVar[bool] = True
-    """Whether rewards are clipped to ±10."""
 
     def __init__(self, robot: Robot, level: int, split: bool = False) -> None:
         self.robot, self.level, self.split = robot, level, split
@@ -210,7 +214,7 @@ class Navigation(Task):
     def reward(self, before: State, action: Float[Array, "... act"], after: State) -> Float[Array, ...]:
         """Return the distance that was shortened, and 1 where the goal is reached, within ±10."""
         reward = self.potential(before) - self.potential(after) + self.success(after)
-        return namespace(reward).clip(reward, -MOST, MOST)
+        return within(reward, MOST)
 
     def amounts(self, state: State) -> dict[str, Float[Array, ...]]:
         """Return how much of each cost there is, by name; it is charged 1 where there is any."""

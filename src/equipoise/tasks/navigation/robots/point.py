@@ -55,8 +55,8 @@ class Point(Robot):
         xp, xy = namespace(state.qpos), state.qpos[..., :2]
         return xp.concatenate([xy, xp.full_like(xy[..., :1], self.height)], axis=-1)
 
-    def axes(self, state: State) -> tuple[Float[Array, "... 3"], Float[Array, "... 3"]]:
+    def axes(self, state: State) -> Float[Array, "... 2 3"]:
         """Return the body's own x and y axes in the world."""
         xp, yaw = namespace(state.qpos), state.qpos[..., 2]
         cos, sin, zero = xp.cos(yaw), xp.sin(yaw), xp.zeros_like(yaw)
-        return xp.stack([cos, sin, zero], axis=-1), xp.stack([-sin, cos, zero], axis=-1)
+        return xp.stack([cos, sin, zero, -sin, cos, zero], axis=-1).reshape(*yaw.shape, 2, 3)

@@ -71,14 +71,14 @@ class Robot(abc.ABC):
         """Return the position of the body `agent` (m)."""
         return state.qpos[..., :3]
 
-    def axes(self, state: State) -> tuple[Float[Array, "... 3"], Float[Array, "... 3"]]:
+    def axes(self, state: State) -> Float[Array, "... 2 3"]:
         """Return the body's own x and y axes in the world."""
         xp = namespace(state.qpos)
         quaternion = state.qpos[..., 3:7]
         w, x, y, z = xp.moveaxis(quaternion / xp.sqrt((quaternion**2).sum(-1, keepdims=True)), -1, 0)
-        first = xp.stack([w * w + x * x - y * y - z * z, 2 * (x * y + w * z), 2 * (x * z - w * y)], axis=-1)
-        second = xp.stack([2 * (x * y - w * z), w * w - x * x + y * y - z * z, 2 * (y * z + w * x)], axis=-1)
-        return first, second
+        first = [w * w + x * x - y * y - z * z, 2 * (x * y + w * z), 2 * (x * z - w * y)]
+        second = [2 * (x * y - w * z), w * w - x * x + y * y - z * z, 2 * (y * z + w * x)]
+        return xp.stack([*first, *second], axis=-1).reshape(*quaternion.shape[:-1], 2, 3)
 
 
 def angles(angle: Float[Array, "... n"]) -> Float[Array, "... m"]:
