@@ -29,6 +29,7 @@ from equipoise.campaigns.progress import Progress
 from equipoise.cli import main
 from equipoise.errors import DiskFullError, UsageError
 from equipoise.training.config_file import VERSION
+from synthetic import make_run
 
 PAGE = Path(__file__).parents[1] / "docs" / "campaigns.md"
 
@@ -259,22 +260,26 @@ def test_cores_are_shared_out():
 
 
 @pytest.mark.parametrize(
-    ("evaluation", "status"),
+    ("change", "status"),
     [
-        ('{"iteration": 2}', "finished"),
-        ('{"iteration": 1}', "stopped"),
+        ({}, "finished"),
+        ({"iteration": 2}, "stopped"),
+        ({"iteration": None}, "stopped"),
         ("{}", "stopped"),
         ("[", "stopped"),
         (None, "stopped"),
     ],
 )
-def test_a_run_is_finished_when_its_last_policy_was_evaluated(evaluation, status, tmp_path, monkeypatch):
+def test_a_run_is_finished_when_its_last_policy_was_evaluated(change, status, tmp_path, monkeypatch):
     monkeypatch.setattr("equipoise.campaigns.folder.provenance", dict)
-    monkeypatch.setattr("equipoise.campaigns.folder.read_metrics", lambda path: [{"steps": 1}, {"steps": 2}])
     folder = CampaignFolder.begin(tmp_path / "campaign", "stub", [job(0)], "")
-    folder.run_dir(job(0)).mkdir(parents=True)
-    if evaluation is not None:
-        (folder.run_dir(job(0)) / "evaluation.json").write_text(evaluation)
+    path = make_run(folder.run_dir(job(0)), evaluation={"cost": np.ones(3)}) / "evaluation.json"
+    written = json.loads(path.read_text())
+    assert written["iteration"] == 3
+    if change is None:
+        path.unlink()
+    else:
+        path.write_text(change if isinstance(change, str) else json.dumps(written | change))
     assert folder.standing(job(0)).status == status
 
 
