@@ -306,6 +306,12 @@ def test_a_run_by_itself_leaves_a_folder_of_other_things_alone(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
+def test_tables_of_a_campaign_that_is_stopped_before_a_run_is_finished_are_empty(tmp_path, monkeypatch):
+    monkeypatch.setattr("equipoise.campaigns.folder.provenance", dict)
+    files = tables.write_tables(CampaignFolder.begin(tmp_path / "campaign", "stub", [job(0)], ""))
+    assert [(path.name, path.read_bytes()) for path in files] == [("updates.csv", b""), ("episodes.csv", b"")]
+
+
 # Whole campaigns
 
 
