@@ -527,7 +527,8 @@ def test_the_page_does_what_it_says(tmp_path, monkeypatch, capsys):
         file = file.replace(old, new)
     assert tomllib.loads(file)["seeds"] == 1
     Path("velocity-look.toml").write_text(file)
-    commands = re.findall(r"^equipoise (campaign .*)$", text, re.MULTILINE)
+    commands = re.findall(r"^equipoise (campaign .*)$", text.replace('"$SLURM_ARRAY_TASK_ID"', "0"), re.MULTILINE)
+    commands = [command for command in commands if "--engine ray" not in command]  # see test_campaigns_ray.py
     assert len(commands) == 3
     for command in reversed(commands):  # the run by itself first, so that the campaign finds it finished
         if "status" not in command:
