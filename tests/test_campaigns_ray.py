@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
@@ -95,6 +96,28 @@ def processes_in(folder):
     return found
 
 
+def children():
+    """The processes that this one has started."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has just ended
+            found |= {int(path.name)} if parent(path.name) == os.getpid() else set()
+    return found
+
+
+def patiently(add_node, **options):
+    """Add a node to a cluster: Ray gives it half a minute, which on a busy machine is not always enough."""
+    for patience in reversed(range(10)):
+        before = children()
+        try:
+            return add_node(**options)
+        except Exception as error:
+            if not patience or "time" not in str(error).lower():
+                raise
+            for pid in children() - before:
+                os.kill(pid, signal.SIGKILL)
+
+
 @pytest.fixture(scope="module")
 def cluster():
     """Two nodes of one core each, without dashboard, as this process's children."""
@@ -107,10 +130,12 @@ def cluster():
         patch.setenv("RAY_health_check_period_ms", "1000")
         small = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "include_dashboard": False}
         before = signal.getsignal(signal.SIGTERM)
-        nodes = cluster_utils.Cluster(initialize_head=True, head_node_args=small)
+        nodes = cluster_utils.Cluster()
         try:
-            nodes.add_node(**small)
-            signal.signal(signal.SIGTERM, before)
+            patiently(nodes.add_node, **small)
+            # Another address than the head's, so that it is the head that the campaign joins.
+            patiently(nodes.add_node, node_ip_address="127.0.0.2", **small)
+            signal.signal(signal.SIGTERM, before)  # Ray has set its own
             yield nodes
         finally:
             nodes.shutdown()
@@ -228,7 +253,11 @@ def node(name, alive=True, cores=2.0):
 
 def test_a_machine_that_does_not_come_back_is_said_in_one_line(monkeypatch):
     nodes, said = [node("n1"), node("n2"), node("head", cores=0.0)], []
-    ray = SimpleNamespace(nodes=lambda: nodes, remote=lambda **_: lambda cls: cls, shutdown=lambda: None)
+    ray = SimpleNamespace(
+        nodes=lambda: nodes,
+        remote=lambda **_: lambda cls: cls,
+        get_runtime_context=lambda: SimpleNamespace(get_node_id=lambda: "head"),
+    )
     monkeypatch.setattr(ray_cluster, "_connect", lambda address: ray)
     monkeypatch.setattr(ray_cluster, "COUNT_EVERY", 0.0)
     cluster = ray_cluster.RayCluster()
@@ -246,6 +275,9 @@ def test_a_machine_that_does_not_come_back_is_said_in_one_line(monkeypatch):
     cluster.ended()
     assert (cluster.room(), said[2:]) == (2, [])
     assert ray_cluster.RayCluster(workers=3).room() == 3
+    nodes[2] = node("head", alive=False)
+    with pytest.raises(UsageError, match="Ray is gone from this machine; start it again, and the same command goes on"):
+        cluster.ended()
 
 
 # Mistakes

@@ -58,6 +58,7 @@ class RayCluster:
         self._workers = workers
         self._away: list[Away] = []
         self._say: Say = lambda _: None
+        self._here = self._ray.get_runtime_context().get_node_id()
         self._nodes = self._alive()
         self._counted = time.monotonic()
 
@@ -86,7 +87,8 @@ class RayCluster:
     def ended(self) -> list[End]:
         """Return the runs that have ended or were lost since the last call.
 
-        Raises `UsageError` where a machine cannot do the campaign's runs, as it could do none of them.
+        Raises `UsageError` where a machine cannot do the campaign's runs, as it could do none of them; and where Ray is
+        gone from this one.
         """
         if time.monotonic() - self._counted >= COUNT_EVERY:
             self._count()
@@ -123,8 +125,13 @@ class RayCluster:
         return End(away.job, code, seconds, where)
 
     def _count(self) -> None:
-        """Count the machines, and say which are gone. Ray has another name for one that comes back."""
+        """Count the machines, and say which are gone. Ray has another name for one that comes back.
+
+        Raises `UsageError` where Ray is gone from this machine, as it then starts nothing for it any more.
+        """
         before, self._nodes, self._counted = self._nodes, self._alive(), time.monotonic()
+        if self._here not in self._nodes:
+            raise UsageError("Ray is gone from this machine; start it again, and the same command goes on")
         left = self._cores()
         then = f"the campaign goes on with {left} cores" if left else "no core is left: waiting for a machine"
         for name, node in before.items():
