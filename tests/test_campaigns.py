@@ -12,13 +12,14 @@ import subprocess
 import sys
 import time
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 from rich.console import Console
 
-from equipoise.campaigns import machine, tables, worker
+from equipoise.campaigns import machine, process, schedule, tables, worker
 from equipoise.campaigns.check import config_of
 from equipoise.campaigns.duration import seconds_of
 from equipoise.campaigns.file import read_campaign
@@ -28,6 +29,7 @@ from equipoise.campaigns.progress import Progress
 from equipoise.cli import main
 from equipoise.errors import DiskFullError, UsageError
 from equipoise.training.config_file import VERSION
+from synthetic import make_run
 
 PAGE = Path(__file__).parents[1] / "docs" / "campaigns.md"
 
@@ -166,13 +168,14 @@ def job(seed, task="task"):
 def stubs(tmp_path, monkeypatch):
     """Run shell commands in the place of runs; return what does so, and the runs' ends in their order."""
     monkeypatch.setattr("equipoise.campaigns.folder.provenance", dict)
-    monkeypatch.setattr(machine, "LOOK_EVERY", 0.01)
+    monkeypatch.setattr(schedule, "LOOK_EVERY", 0.01)
 
-    def run(script, jobs, workers=1, budget=None, full=lambda: None):
+    def run(script, jobs, workers=1, budget=None, say=lambda line: None):
         folder = CampaignFolder.begin(tmp_path / "campaign", "stub", jobs, "")
         ends = []
-        monkeypatch.setattr(machine, "command_of", lambda folder, job, _: ["sh", "-c", script, "sh", job.name])
-        machine.run_side_by_side(folder, jobs, workers, budget, lambda *end: ends.append(end), lambda: None, full)
+        monkeypatch.setattr(process, "command_of", lambda folder, job, *_: ["sh", "-c", script, "sh", job.name])
+        engine = machine.ThisMachine(workers)
+        schedule.run_side_by_side(folder, jobs, engine, budget, lambda *end: ends.append(end), lambda: None, say)
         return folder, ends
 
     return run
@@ -191,21 +194,22 @@ def test_runs_start_in_their_order_and_one_that_fails_stops_no_other(stubs):
 def test_a_crash_is_tried_again_but_not_for_ever(stubs):
     folder, ends = stubs('echo try; kill -9 "$$"', [job(0)])
     assert ends == [(job(0), False)]
-    assert folder.log(job(0)).read_text().count("try") == machine.TRIES
+    assert folder.log(job(0)).read_text().count("try") == schedule.TRIES["crashed"]
     assert "killed by signal 9, 3 times" in folder.failure(job(0)).read_text()
 
 
 def test_where_the_disk_is_full_all_wait_for_room_and_go_on(stubs, tmp_path, monkeypatch):
-    monkeypatch.setattr(machine, "TRY_FOR_ROOM_EVERY", 0.3)
+    monkeypatch.setattr(schedule, "TRY_FOR_ROOM_EVERY", 0.3)
     jobs, said = [job(seed) for seed in range(3)], []
     script = f'echo "$1" >> {tmp_path}/begun; test -e {tmp_path}/room || exit {NO_ROOM}'
 
-    def full():
+    def say(line):
+        assert line.startswith("the disk is full")
         said.append(len((tmp_path / "begun").read_text().splitlines()))
-        if len(said) == machine.TRIES + 1:  # it is no crash: it is tried for as long as it takes
+        if len(said) == schedule.TRIES["crashed"] + 1:  # it is no crash: it is tried for as long as it takes
             (tmp_path / "room").touch()
 
-    folder, ends = stubs(script, jobs, full=full)
+    folder, ends = stubs(script, jobs, say=say)
     assert ends == [(each, True) for each in jobs]
     assert said == [1, 2, 3, 4]  # while one waits, no other is begun
     assert not any(folder.failure(each).exists() for each in jobs)
@@ -223,7 +227,7 @@ def test_a_run_that_finds_the_disk_full_says_so_to_its_campaign(where, finished,
     monkeypatch.setattr(worker, "do", full)
     monkeypatch.setattr(worker, "die_with_parent", lambda: None)
     name = CampaignFolder.load(finished[0]).jobs[0].name
-    assert worker.main(str(finished[0]), name, "1") == NO_ROOM
+    assert worker.main(str(finished[0]), name, "1", "1") == NO_ROOM
     assert "the disk is full" in capsys.readouterr().out
 
 
@@ -256,23 +260,56 @@ def test_cores_are_shared_out():
 
 
 @pytest.mark.parametrize(
-    ("evaluation", "status"),
+    ("change", "status"),
     [
-        ('{"iteration": 2}', "finished"),
-        ('{"iteration": 1}', "stopped"),
+        ({}, "finished"),
+        ({"iteration": 2}, "stopped"),
+        ({"iteration": None}, "stopped"),
         ("{}", "stopped"),
         ("[", "stopped"),
         (None, "stopped"),
     ],
 )
-def test_a_run_is_finished_when_its_last_policy_was_evaluated(evaluation, status, tmp_path, monkeypatch):
+def test_a_run_is_finished_when_its_last_policy_was_evaluated(change, status, tmp_path, monkeypatch):
     monkeypatch.setattr("equipoise.campaigns.folder.provenance", dict)
-    monkeypatch.setattr("equipoise.campaigns.folder.read_metrics", lambda path: [{"steps": 1}, {"steps": 2}])
     folder = CampaignFolder.begin(tmp_path / "campaign", "stub", [job(0)], "")
-    folder.run_dir(job(0)).mkdir(parents=True)
-    if evaluation is not None:
-        (folder.run_dir(job(0)) / "evaluation.json").write_text(evaluation)
+    path = make_run(folder.run_dir(job(0)), evaluation={"cost": np.ones(3)}) / "evaluation.json"
+    written = json.loads(path.read_text())
+    assert written["iteration"] == 3
+    if change is None:
+        path.unlink()
+    else:
+        path.write_text(change if isinstance(change, str) else json.dumps(written | change))
     assert folder.standing(job(0)).status == status
+
+
+def test_many_processes_may_make_the_folder_at_once(tmp_path, monkeypatch):
+    """A queue starts all runs of a campaign in the same second."""
+
+    def slow():
+        time.sleep(0.05)
+        made.append(1)
+        return {}
+
+    made = []
+    monkeypatch.setattr("equipoise.campaigns.folder.provenance", slow)
+    with ThreadPoolExecutor(8) as pool:
+        joined = [pool.submit(CampaignFolder.join, tmp_path / "campaign", "stub", [job(0)], "") for _ in range(8)]
+    assert {each.result().path for each in joined} == {tmp_path / "campaign"}
+    assert len(made) == 1
+
+
+def test_a_run_by_itself_leaves_a_folder_of_other_things_alone(tmp_path):
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(UsageError, match="is no campaign and not empty; give another --out"):
+        CampaignFolder.join(tmp_path, "stub", [job(0)], "")
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_tables_of_a_campaign_that_is_stopped_before_a_run_is_finished_are_empty(tmp_path, monkeypatch):
+    monkeypatch.setattr("equipoise.campaigns.folder.provenance", dict)
+    files = tables.write_tables(CampaignFolder.begin(tmp_path / "campaign", "stub", [job(0)], ""))
+    assert [(path.name, path.read_bytes()) for path in files] == [("updates.csv", b""), ("episodes.csv", b"")]
 
 
 # Whole campaigns
@@ -490,7 +527,8 @@ def test_the_page_does_what_it_says(tmp_path, monkeypatch, capsys):
         file = file.replace(old, new)
     assert tomllib.loads(file)["seeds"] == 1
     Path("velocity-look.toml").write_text(file)
-    commands = re.findall(r"^equipoise (campaign .*)$", text, re.MULTILINE)
+    commands = re.findall(r"^equipoise (campaign .*)$", text.replace('"$SLURM_ARRAY_TASK_ID"', "0"), re.MULTILINE)
+    commands = [command for command in commands if "--engine ray" not in command]  # see test_campaigns_ray.py
     assert len(commands) == 3
     for command in reversed(commands):  # the run by itself first, so that the campaign finds it finished
         if "status" not in command:

@@ -159,7 +159,7 @@ def commands(path):
     """Every `equipoise …` command of the shell blocks of `path`, as a list of arguments."""
     found = []
     for _, text in blocks(path, *SHELL):
-        for line in text.replace("\\\n", " ").splitlines():
+        for line in text.replace("\\\n", " ").replace("$SLURM_ARRAY_TASK_ID", "0").splitlines():
             words = shlex.split(line.removeprefix("$ "), comments=True)
             if words[:3] == ["python", "-m", "equipoise"]:
                 found.append(words[3:])
@@ -190,7 +190,7 @@ def test_commands_are_understood(arguments, monkeypatch, capsys, own_aggregators
             config.check(make_simulator(config).problem)
         raise Understood
 
-    def understood_run(*_):
+    def understood_run(*_, **__):
         raise Understood
 
     monkeypatch.setattr(loop, "train", understood_training)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from typing import Literal
 
 import gymnasium
@@ -15,7 +16,7 @@ from gymnasium.spaces import Box, Dict, Discrete
 import equipoise
 from equipoise.algorithms import ALGORITHMS
 from equipoise.cli.evaluate import _verdict
-from equipoise.errors import UsageError
+from equipoise.errors import Notice, UsageError
 from equipoise.physics import NativePhysics
 from equipoise.settings import plain, settings
 from equipoise.training.config import Config, make_simulator
@@ -256,6 +257,32 @@ def test_a_task_of_the_library_by_gymnasiums_id_is_stepped_by_native_physics(tas
     config = Config(task=task, algorithm=ALGORITHMS["pcrpo"].algorithm, num_envs=2).plain()
     assert config.task == "SafetyHopper-v4"
     assert isinstance(make_simulator(config, threads=1), NativePhysics)
+
+
+def test_a_task_of_the_library_that_a_callable_makes_is_told_of():
+    config = Config(task="mine", algorithm=ALGORITHMS["pcrpo"].algorithm, num_envs=2)
+    with pytest.warns(Notice, match="mine makes the library's own SafetyHopper-v4, which is stepped here one"):
+        made = make_simulator(config, environment=lambda: gymnasium.make("equipoise/SafetyHopper-v4"))
+    made.close()
+
+
+class Uneven(Rail):
+    """The rail, which pays far less than it charges."""
+
+    decades = 0
+
+    def step(self, action):
+        observation, reward, terminated, truncated, _ = super().step(action)
+        return observation, reward * 10.0**-self.decades, terminated, truncated, {"cost": 1.0}
+
+
+@pytest.mark.parametrize(("decades", "said"), [(20, False), (35, True)])
+def test_payoffs_that_no_price_can_join_are_told_of(decades, said, tmp_path, monkeypatch):
+    monkeypatch.setattr(Uneven, "decades", decades)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        trained(Uneven, tmp_path)
+    assert any("Uneven pays up to" in str(w.message) and "of 'cost'" in str(w.message) for w in told) == said
 
 
 @pytest.mark.parametrize("seeds", [(0, 2**32), (1, 2**32 + 1), (2**32, 2**33), (5, 5 * 2**32)])

@@ -374,7 +374,7 @@ def learned_cost(lens, limit, iterations=30):
 @pytest.mark.parametrize(
     ("lens", "iterations"),
     # The first policy is outside the limit, so Simmer takes its budget away first, and gives it back from there.
-    [(Saute(), 30), (Simmer(), 80), (EarlyTermination(), 30)],
+    [(Saute(), 30), (Simmer(), 120), (EarlyTermination(), 30)],
     ids=["saute", "simmer", "early"],
 )
 def test_a_limit_that_binds_lowers_the_cost(lens, iterations):

@@ -41,6 +41,16 @@ def cells(line):
     return [cell.strip() for cell in line.strip("│").split("│")]
 
 
+def points_of(axis):
+    """The values of the iterations that a panel shows as points, run by run."""
+    return [line.get_ydata().tolist() for line in axis.lines if line.get_marker() == "o"]
+
+
+def curves_of(axis):
+    """The values of the lines of a panel."""
+    return [list(line.get_ydata()) for line in axis.lines if line.get_marker() != "o"]
+
+
 def test_runs_are_listed_with_what_they_reached(folder, capsys):
     lines = lines_of(capsys, "runs")
     rows = [cells(line) for line in lines if line.startswith("│")]
@@ -109,9 +119,12 @@ def test_a_comparison_draws_every_run_and_its_limits(tmp_path):
     paths = [make_run(tmp_path / "a"), make_run(tmp_path / "b", rows=rows, seed=1)]
     runs = [Record.read(path) for path in paths]
     reward, cost = comparison._picture(runs).axes
-    assert [line.get_ydata().tolist() for line in reward.lines] == [[1.0, 2.0, 3.0], [4.0, 5.0]]
-    curves, limits = cost.lines[:2], cost.lines[2:]
-    assert [line.get_ydata().tolist() for line in curves] == [[30.0, 20.0, 10.0], [7.0, 6.0]]
+    assert points_of(reward) == [[1.0, 2.0, 3.0], [4.0, 5.0]]
+    assert curves_of(reward) == [[1.0, 1.0, 2.0, 3.0], [4.0, 4.0, 5.0]], "from the start of training"
+    assert points_of(cost) == [[30.0, 20.0, 10.0], [7.0, 6.0]]
+    assert curves_of(cost)[:2] == [[30.0, 30.0, 20.0, 10.0], [7.0, 7.0, 6.0]]
+    assert len(cost.lines) == 6
+    limits = cost.lines[-2:]
     assert [line.get_ydata()[0] for line in limits] == [25.0, 12.0]
     assert [to_hex(line.get_color()) for line in limits] == [of_series(0)[0], of_series(1)[0]]
 
@@ -119,7 +132,9 @@ def test_a_comparison_draws_every_run_and_its_limits(tmp_path):
 def test_a_limit_that_all_share_is_drawn_once(tmp_path):
     runs = [Record.read(make_run(tmp_path / name)) for name in "ab"]
     _, cost = comparison._picture(runs).axes
-    assert len(cost.lines) == 3
+    assert len(cost.lines) == 5
+    (limit,) = [line for line in cost.lines if len(line.get_ydata()) == 2]
+    assert limit.get_ydata()[0] == 25.0
 
 
 def test_runs_are_named_by_what_tells_them_apart(tmp_path):

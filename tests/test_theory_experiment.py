@@ -226,7 +226,7 @@ def test_files_and_exit_code(report, tmp_path, monkeypatch, capsys):
 def test_full_adds_longer_runs(monkeypatch, tmp_path, report):
     seen = []
     passing = report._replace(criteria=[], cases=[])
-    monkeypatch.setattr(experiment, "reproduce", lambda times, problems, seed: seen.append(times) or passing)
+    monkeypatch.setattr(experiment, "reproduce", lambda times, *_: seen.append(times) or passing)
     monkeypatch.setattr(experiment, "save", lambda *given: None)
     for full in (False, True):
         experiment.theory(tmp_path, full)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 from equipoise.campaigns.job import Job
 from equipoise.campaigns.provenance import provenance
@@ -24,6 +24,9 @@ FORMAT = 1
 
 MOST_BYTES = 2**26
 """Size of a `campaign.json`."""
+
+BEGUN_WITHIN = 60.0
+"""Seconds to wait for another process that makes the folder."""
 
 Status = Literal["waiting", "running", "stopped", "failed", "finished"]
 """Where a run stands."""
@@ -60,12 +63,20 @@ class CampaignFolder:
         return cls(path, [Job.restored(job) for job in content["jobs"]])
 
     @classmethod
-    def begin(cls, path: Path, name: str, jobs: Sequence[Job], text: str, accept: bool = False) -> CampaignFolder:
+    def begin(
+        cls,
+        path: Path,
+        name: str,
+        jobs: Sequence[Job],
+        text: str,
+        accept: bool = False,
+        machines: Sequence[dict[str, Any]] = (),
+    ) -> CampaignFolder:
         """Open the campaign in `path` for the runs `jobs`, making it if it is new.
 
         Raises `UsageError` where the folder has a campaign of other runs: saying what would be added and left out,
         unless that is accepted; and always where runs of the same name are to be other runs, or where another process
-        brings the campaign to its end.
+        brings the campaign to its end. `machines` are those of the cluster that it starts on.
         """
         if _is_locked(path / "locks" / "campaign"):
             raise UsageError(f"another process is at work in {path}; see `equipoise campaign status {path}`")
@@ -73,14 +84,15 @@ class CampaignFolder:
             content = read_record(path)
             _compare(path, content["jobs"], [job.described() for job in jobs], accept)
             starts = content["starts"]
-        elif path.exists() and any(path.iterdir()):
-            raise UsageError(f"{path} is no campaign and not empty; give another --out")
+        elif _names_in(path) - {"locks"}:
+            raise _no_campaign(path)
         else:
             starts = []
         for folder in ("runs", "logs", "locks"):
             (path / folder).mkdir(parents=True, exist_ok=True)
+        start = provenance() | ({"cluster": list(machines)} if machines else {})
         content = {"format": FORMAT, "equipoise": VERSION, "name": name}
-        content |= {"jobs": [job.described() for job in jobs], "starts": [*starts, provenance()]}
+        content |= {"jobs": [job.described() for job in jobs], "starts": [*starts, start]}
         write_atomically(path / "campaign.toml", text.encode())
         write_atomically(path / "campaign.json", (json.dumps(content, indent=2) + "\n").encode())
         return cls(path, jobs)
@@ -88,8 +100,12 @@ class CampaignFolder:
     @classmethod
     def join(cls, path: Path, name: str, jobs: Sequence[Job], text: str) -> CampaignFolder:
         """Open the campaign in `path` for one of its runs, beside other processes; make it if it is new."""
-        if not (path / "campaign.json").exists():
-            return cls.begin(path, name, jobs, text)
+        if (there := _names_in(path)) and "locks" not in there:
+            raise _no_campaign(path)
+        (path / "locks").mkdir(parents=True, exist_ok=True)
+        with _lock(path / "locks" / "begin", path, BEGUN_WITHIN):  # a queue starts many at once
+            if not (path / "campaign.json").exists():
+                return cls.begin(path, name, jobs, text)
         _compare(path, read_record(path)["jobs"], [job.described() for job in jobs], False)
         return cls(path, jobs)
 
@@ -105,10 +121,13 @@ class CampaignFolder:
         """Return the file that is there while a run's last try has failed, and says why."""
         return self.path / "logs" / f"{job.name}.failed"
 
-    def lock(self, job: Job | None = None) -> contextlib.AbstractContextManager[None]:
-        """Hold a run, or the whole campaign, for this process alone; `UsageError` if another one has it."""
+    def lock(self, job: Job | None = None, patience: float = 1.0) -> contextlib.AbstractContextManager[None]:
+        """Hold a run, or the whole campaign, for this process alone.
+
+        Raises `UsageError` if another one still has it after `patience` seconds.
+        """
         name = "campaign" if job is None else job.name
-        return _lock(self.path / "locks" / name, self.path if job is None else self.run_dir(job))
+        return _lock(self.path / "locks" / name, self.path if job is None else self.run_dir(job), patience)
 
     def standing(self, job: Job) -> Standing:
         """Return where a run stands."""
@@ -153,6 +172,14 @@ def read_record(path: Path) -> dict[str, Any]:
     return content
 
 
+def _names_in(path: Path) -> set[str]:
+    return {entry.name for entry in path.iterdir()} if path.exists() else set()
+
+
+def _no_campaign(path: Path) -> UsageError:
+    return UsageError(f"{path} is no campaign and not empty; give another --out")
+
+
 def _compare(path: Path, before: list[dict[str, Any]], after: list[dict[str, Any]], accept: bool) -> None:
     """Raise `UsageError` where a folder's runs are not those of the file."""
     old, new = {job["name"]: job for job in before}, {job["name"]: job for job in after}
@@ -180,15 +207,16 @@ def _some(names: list[str]) -> str:
 
 
 @contextlib.contextmanager
-def _lock(path: Path, held: Path) -> Iterator[None]:
+def _lock(path: Path, held: Path, patience: float) -> Iterator[None]:
     """Hold `path` until the end of the block, or of the process, however it ends."""
-    with path.open("a") as file:
-        for patience in reversed(range(20)):  # whoever looks whether it is held, holds it for a moment
+    until = time.monotonic() + patience
+    with _open_lock(path) as file:
+        while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
-            except BlockingIOError:
-                if not patience:
+            except BlockingIOError:  # even whoever looks whether it is held, holds it for a moment
+                if time.monotonic() > until:
                     raise UsageError(f"another process is at work in {held}; wait for it, or stop it") from None
                 time.sleep(0.05)
         yield
@@ -197,9 +225,14 @@ def _lock(path: Path, held: Path) -> Iterator[None]:
 def _is_locked(path: Path) -> bool:
     if not path.exists():
         return False
-    with path.open("a") as file:
+    with _open_lock(path) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
     return False
+
+
+def _open_lock(path: Path) -> IO[str]:
+    """Open a lock's file to read and to write: NFS gives a shared lock to readers only, and the other to writers."""
+    return path.open("a+")

@@ -99,9 +99,9 @@ class Progress:
         said = f"{'finished' if finished else 'failed'}  {job.name}  {what}"
         self._console.print(Text(f"{said}  ({self._summary()})"), soft_wrap=True)
 
-    def full(self) -> None:
-        """Say that a run found the disk full."""
-        self._console.print("the disk is full: nothing new starts until there is room", highlight=False)
+    def say(self, line: str) -> None:
+        """Say something that has happened."""
+        self._console.print(Text(line), soft_wrap=True)
 
     def _refresh(self) -> None:
         """Look at the runs again, except at those that are finished, which stay so."""

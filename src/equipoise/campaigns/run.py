@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
+from typing import Literal
 
 from rich.console import Console
 
+from equipoise.campaigns.engine import Engine
 from equipoise.campaigns.file import read_campaign
 from equipoise.campaigns.folder import CampaignFolder
-from equipoise.campaigns.machine import cores_of_this_machine, run_side_by_side
+from equipoise.campaigns.machine import ThisMachine
 from equipoise.campaigns.progress import Progress, overview
+from equipoise.campaigns.ray_cluster import RayCluster
+from equipoise.campaigns.schedule import run_side_by_side
 from equipoise.campaigns.tables import has_pyarrow, write_tables
 from equipoise.errors import DiskFullError, UsageError
 from equipoise.files import is_full
@@ -32,6 +37,20 @@ def default_folder(name: str) -> Path:
     return Path("campaigns") / name
 
 
+EngineName = Literal["local", "ray"]
+"""Where runs are done: on this machine, or on a Ray cluster."""
+
+
+def _open_engine(name: EngineName, address: str | None, workers: int | None) -> Engine:
+    if workers is not None and workers < 1:
+        raise UsageError(f"workers is {workers}; allowed: 1 or more")
+    if name == "ray":
+        return RayCluster(address, workers)
+    if address is not None:
+        raise UsageError(f"--address is {address}, of a Ray cluster; give --engine ray with it")
+    return ThisMachine(workers)
+
+
 def run_campaign(
     file: Path,
     out: Path | None = None,
@@ -39,6 +58,8 @@ def run_campaign(
     budget: float | None = None,
     accept_changes: bool = False,
     console: Console | None = None,
+    engine: EngineName = "local",
+    address: str | None = None,
 ) -> bool:
     """Bring all runs of a campaign's file to their ends and write its tables; return whether all are finished.
 
@@ -47,35 +68,37 @@ def run_campaign(
     Args:
         file: The campaign's file.
         out: Its folder; by default campaigns/NAME.
-        workers: Runs side by side; by default one on each core.
+        workers: Runs side by side at most; by default one on each core of this machine or of the cluster.
         budget: Seconds after which no further run starts.
         accept_changes: Whether the file may add runs to the folder's campaign, or leave some out.
         console: Where to show how it goes.
+        engine: Where runs are done: on this machine, or on a Ray cluster of which it is one.
+        address: HOST:PORT of the Ray cluster's head; by default the cluster that runs on this machine.
 
     Raises:
         UsageError: anything in the file, or about the folder, that is not allowed, before anything runs.
     """
-    if workers is not None and workers < 1:
-        raise UsageError(f"workers is {workers}; allowed: 1 or more")
     console = console or open_console()
     campaign = read_campaign(file)
-    folder = CampaignFolder.begin(
-        out or default_folder(campaign.name), campaign.name, campaign.jobs, campaign.text, accept_changes
-    )
-    with folder.lock():
-        left = [job for job in folder.jobs if folder.standing(job).status != "finished"]
-        side_by_side = min(workers or len(cores_of_this_machine()), max(len(left), 1))
-        done = len(folder.jobs) - len(left)
-        console.print(
-            f"{campaign.name}: {len(folder.jobs)} runs, {done} of them finished; {side_by_side} side by side",
-            highlight=False,
-            soft_wrap=True,
+    out = out or default_folder(campaign.name)
+    with closing(_open_engine(engine, address, workers)) as where:
+        folder = CampaignFolder.begin(
+            out, campaign.name, campaign.jobs, campaign.text, accept_changes, machines=where.machines
         )
-        try:
-            with Progress(folder, console) as progress:
-                run_side_by_side(folder, left, side_by_side, budget, progress.ended, progress.look, progress.full)
-        finally:
-            files = _tables(folder)
+        with folder.lock():
+            left = [job for job in folder.jobs if folder.standing(job).status != "finished"]
+            done = len(folder.jobs) - len(left)
+            console.print(
+                f"{campaign.name}: {len(folder.jobs)} runs, {done} of them finished; "
+                f"{min(where.room(), max(len(left), 1))} side by side",
+                highlight=False,
+                soft_wrap=True,
+            )
+            try:
+                with Progress(folder, console) as progress:
+                    run_side_by_side(folder, left, where, budget, progress.ended, progress.look, progress.say)
+            finally:
+                files = _tables(folder)
     standings = {job.name: folder.standing(job) for job in folder.jobs}
     console.print(overview(folder, standings))
     console.print(f"tables    {', '.join(map(str, files))}", highlight=False, soft_wrap=True)
@@ -99,7 +122,7 @@ def run_one(file: Path, index: int, out: Path | None = None, console: Console | 
     job = campaign.jobs[index]
     if folder.standing(job).status != "finished":
         with Progress(folder, console) as progress:
-            run_side_by_side(folder, [job], 1, None, progress.ended, progress.look, progress.full)
+            run_side_by_side(folder, [job], ThisMachine(1), None, progress.ended, progress.look, progress.say)
     return folder.standing(job).status == "finished"
 
 

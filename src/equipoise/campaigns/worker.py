@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import sys
 import threading
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 from equipoise.campaigns.check import config_of, problem_of, scaled
 from equipoise.campaigns.folder import CampaignFolder
 from equipoise.campaigns.job import NO_ROOM, Job
+from equipoise.campaigns.provenance import processor
 from equipoise.errors import DiskFullError, UsageError
 from equipoise.files import is_full
 from equipoise.modules import served_from
@@ -20,9 +22,12 @@ from equipoise.training.evaluate import evaluate
 from equipoise.training.run import Run, read_config
 
 
-def do(folder: CampaignFolder, job: Job, threads: int = 0) -> None:
-    """Bring a run to its end, from wherever it stands; a finished one is left as it is."""
-    with folder.lock(job):
+def do(folder: CampaignFolder, job: Job, threads: int = 0, patience: float = 1.0) -> None:
+    """Bring a run to its end, from wherever it stands; a finished one is left as it is.
+
+    Raises `UsageError` if another process is still at work on it after `patience` seconds.
+    """
+    with folder.lock(job, patience):
         folder.failure(job).unlink(missing_ok=True)
         if folder.standing(job).status == "finished":
             return
@@ -63,13 +68,14 @@ def stay_nice(group: Path = Path("/proc/self/autogroup")) -> None:
             group.write_text(f"{niceness}\n")
 
 
-def main(path: str, name: str, threads: str) -> int:
+def main(path: str, name: str, threads: str, patience: str) -> int:
     """Do the run `name` of the campaign in `path`: the process that a campaign starts."""
     die_with_parent()
     stay_nice()
+    print(f"on {platform.node()}, {processor()}", flush=True)
     folder = CampaignFolder.load(Path(path))
     try:
-        do(folder, next(job for job in folder.jobs if job.name == name), int(threads))
+        do(folder, next(job for job in folder.jobs if job.name == name), int(threads), float(patience))
     except DiskFullError as error:
         print(f"equipoise: {error}")
         return NO_ROOM

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -37,6 +37,8 @@ def start(
     workers: int | None = None,
     budget: str | None = None,
     accept_changes: bool = False,
+    engine: Literal["local", "ray"] = "local",
+    address: str | None = None,
 ) -> None:
     """Bring all runs of a campaign's file to their ends, and write their tables; exit code 1 if one is left.
 
@@ -45,16 +47,18 @@ def start(
     Args:
         file: The campaign's file.
         out: Folder of the campaign; by default campaigns/NAME.
-        workers: Runs side by side; by default one on each core.
+        workers: Runs side by side at most; by default one on each core of this machine, or of the cluster.
         budget: Start no run that would not end within this time, as in 2h or 90m; those that have started go on.
         accept_changes: Do what a changed file asks for: add runs to the folder's campaign, or leave some out.
+        engine: Where runs are done: on this machine, or on the machines of a Ray cluster, of which it is one.
+        address: HOST:PORT of the Ray cluster's head; by default the cluster that runs on this machine.
     """
     from equipoise.campaigns.duration import seconds_of
     from equipoise.campaigns.run import run_campaign
 
     seconds = None if budget is None else seconds_of(budget)
     try:
-        finished = run_campaign(file, out, workers, seconds, accept_changes)
+        finished = run_campaign(file, out, workers, seconds, accept_changes, engine=engine, address=address)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("stopped; the same command goes on from the last iterations") from None
     if not finished:

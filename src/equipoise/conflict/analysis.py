@@ -140,7 +140,8 @@ def analyse(
     simulator = reopen_simulator(sized, run.problem, threads, environment)
     try:
         along: list[AtCheckpoint] = []
-        parts = COMPARED * len(kept) + grid * grid
+        checkpoints = COMPARED * len(kept)
+        parts = checkpoints + grid * grid
         for i in sorted(kept, key=lambda i: i != iteration):  # the chosen first, so that a mistake is told at once
             watch(COMPARED * len(along) / parts, f"checkpoint of iteration {i}, of {kept[-1]}")
             seen = _look(run, simulator, i, seed)
@@ -151,9 +152,7 @@ def analyse(
                 chosen = seen, envs
 
         def watch_map(done: int) -> None:
-            watch(
-                (COMPARED * len(kept) + done) / parts, f"map of {grid} × {grid} policies around iteration {iteration}"
-            )
+            watch((checkpoints + done) / parts, f"map of {grid} × {grid} policies around iteration {iteration}")
 
         watch_map(0)
         around = _around(run, simulator, iteration, *chosen, number, seed, grid, watch_map)

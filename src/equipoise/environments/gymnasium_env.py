@@ -30,6 +30,8 @@ class SafetyEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     ) -> None:
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
             raise unknown("render_mode", render_mode, self.metadata["render_modes"])
+        self.task_id = task_id
+        """The task's id in this library."""
         self._physics = NativePhysics(find_task(task_id, parameters), num_envs=1, threads=1)
         self.observation_space, self.action_space = spaces_of(self._physics)
         self.cost_names = self._physics.problem.cost_names

@@ -17,8 +17,7 @@ Values = Float[np.ndarray, " N"]
 class Probe:
     """A `Simulator` whose episodes all last `horizon` steps; a subclass says what a step pays.
 
-    The observation is (place, share of the episode gone by, memory). `memory` is the first action of the episode.
-    Places are spread evenly over [−1, 1], one for each environment, and decide nothing: a policy has to learn that.
+    The observation is (1, share of the episode gone by, memory); `memory` is the first action of the episode.
     """
 
     ends = True
@@ -28,7 +27,6 @@ class Probe:
         self.num_envs = num_envs
         names = tuple(f"c{k}" for k in range(costs)) if costs > 1 else ("cost",)
         self.problem = Problem(type(self).__name__, 3, 1, horizon, names, None)
-        self._place = np.linspace(-1, 1, num_envs)
         self._age, self._memory = np.zeros(num_envs, int), np.zeros(num_envs)
 
     def reset(self, indices: Sequence[int], randoms: Sequence[np.random.Generator]) -> Float[np.ndarray, "n 3"]:
@@ -50,7 +48,7 @@ class Probe:
         """Release nothing."""
 
     def _observation(self) -> Float[np.ndarray, "N 3"]:
-        return np.stack([self._place, self._age / self.problem.horizon, self._memory], axis=1)
+        return np.stack([np.ones(self.num_envs), self._age / self.problem.horizon, self._memory], axis=1)
 
     def pay(self, action: Values, age: np.ndarray, memory: Values) -> tuple[Values, Float[np.ndarray, "N K"]]:
         """Return the reward and the costs of a step."""

@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import json
 import typing
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,8 @@ from equipoise.algorithms.learner import Learner
 from equipoise.algorithms.registry import PARTS
 from equipoise.environments.arguments import read_arguments, texts_in, write_arguments
 from equipoise.environments.foreign import EnvFactory, ForeignEnvironments, gymnasium_factory
-from equipoise.errors import UsageError, described, printable, unknown
+from equipoise.environments.gymnasium_env import SafetyEnv
+from equipoise.errors import Notice, UsageError, described, printable, unknown
 from equipoise.modules import import_named
 from equipoise.physics import NativePhysics, Simulator
 from equipoise.problem import Problem, check_limits
@@ -270,7 +272,17 @@ def _task_itself(config: Config, threads: int, environment: Environment | None, 
             "lambda: MyEnv(friction=0.3)"
         )
     make = environment if callable(environment) else _named_environment(config, environment, render_mode)
-    return ForeignEnvironments(make, config.num_envs, config.task, config.cost_names or ("cost",), config.horizon)
+    made = ForeignEnvironments(make, config.num_envs, config.task, config.cost_names or ("cost",), config.horizon)
+    if isinstance(made.envs[0].unwrapped, SafetyEnv):
+        task = made.envs[0].unwrapped.task_id
+        whose = "your" if is_own(TASKS[task]) else "the library's"
+        warnings.warn(
+            f"{config.task} makes {whose} own {task}, which is stepped here one environment after the other; "
+            f"by its id, train(…, {task!r}), it trains several times faster, without what is wrapped around it",
+            Notice,
+            stacklevel=2,
+        )
+    return made
 
 
 def _native(name: str) -> str | None:

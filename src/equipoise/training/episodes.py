@@ -48,7 +48,7 @@ def episode_rows(
 def encode(rows: Sequence[Row], header: bool = False, columns: Sequence[str] | None = None) -> bytes:
     """Return the rows as CSV; without `columns`, those of the first row."""
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, list(columns or rows[0]), restval="", lineterminator="\n")
+    writer = csv.DictWriter(text, list(rows[0] if columns is None else columns), restval="", lineterminator="\n")
     if header:
         writer.writeheader()
     writer.writerows(rows)

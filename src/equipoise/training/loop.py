@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -14,11 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from equipoise.algorithms.algorithm import Algorithm, LearnerState
-from equipoise.errors import DiskFullError, UsageError
+from equipoise.errors import DiskFullError, Notice, UsageError
 from equipoise.files import is_full, write_atomically
 from equipoise.physics import Simulator
 from equipoise.policy import Actor
-from equipoise.problem import Problem
+from equipoise.problem import Batch, Problem
 from equipoise.training.budget import renew_budget
 from equipoise.training.checkpoint import RunState, save_checkpoint
 from equipoise.training.config import Config, Environment, make_simulator, reopen_simulator
@@ -30,6 +31,9 @@ from equipoise.training.rollout import Rollout, collect, random_key
 from equipoise.training.run import Run, first_state, is_complete, read_config, resumed_state
 from equipoise.training.update import update
 from equipoise.training.watcher import Watcher, asks_to_stop
+
+MOST_DECADES = 30
+"""Powers of ten by which a reward and a cost may differ: single precision holds about 38."""
 
 
 @uses_jax
@@ -169,6 +173,8 @@ def iterate(config: Config, simulator: Simulator, state: RunState) -> tuple[RunS
     renew_budget(simulator, config.algorithm, learner, limits)
     actor = Actor(learner.policy, learner.observations)
     rollout = collect(simulator, actor, config.steps_per_env, key=(config.seed, done))
+    if done == 0:
+        _compare_units(rollout.batch, simulator.problem)
     before_update = time.perf_counter()
     learner, report = update(
         config.algorithm,
@@ -195,6 +201,19 @@ def iterate(config: Config, simulator: Simulator, state: RunState) -> tuple[RunS
     }
     estimate = np.array([seen.reward, *seen.cost])
     return RunState(learner, done + 1, state.steps + taken, violation, estimate), row, rollout
+
+
+def _compare_units(batch: Batch, problem: Problem) -> None:
+    """Say it where rewards and costs differ so much that single precision cannot hold the price of one in the other."""
+    reward = float(np.abs(batch.reward).max())
+    for name, cost in zip(problem.cost_names, np.abs(batch.cost).max((0, 1)).astype(float), strict=True):
+        if reward and cost and abs(np.log10(reward / cost)) > MOST_DECADES:
+            warnings.warn(
+                f"{problem.id} pays up to {reward:.1g} a step and charges up to {cost:.1g} of {name!r}: single "
+                "precision does not hold what one is worth in the other, and multipliers can fail; choose nearer units",
+                Notice,
+                stacklevel=2,
+            )
 
 
 def check_finite(learner: LearnerState, iteration: int) -> None:

@@ -105,9 +105,8 @@ class MetricsLog:
         if set(row) != set(self._columns):
             other = ", ".join(sorted(set(row) ^ set(self._columns)))
             raise UsageError(f"{self._path} has other columns than this run writes ({other}); allowed: the same")
-        append(
-            self._path, encode([row], header, self._columns)
-        )  # before its checkpoint, which is never without its row
+        # Before its checkpoint, which is never without its row.
+        append(self._path, encode([row], header, self._columns))
         numbers = {name: value for name, value in row.items() if isinstance(value, int | float)}
         values = [Summary.Value(tag=name, simple_value=value) for name, value in numbers.items()]
         self._events.add_event(Event(step=row["iteration"], wall_time=time.time(), summary=Summary(value=values)))

@@ -10,7 +10,7 @@ least gain: ⟨gᵢ, d⟩ = ν for i in S. So for each S, with p = G_SS⁻¹1, q
 whose larger root counts. Every S is tried, and the one that breaks y ≥ 0 and ⟨gⱼ, d⟩ ≥ ν least is kept. With c < 1 it
 tends to a stationary point of the weighted sum, on the way harming an objective where that one is in conflict. A g₀
 shorter than √(8mε) Σ xᵢ‖gᵢ‖, 1e-3 of that sum in single precision, is rounding in a Gram matrix: it counts as 0, and d
-is 0.
+is 0. Of nearly dependent objectives y can be long; ‖d − g₀‖² is then as exact as a Gram matrix tells, to ε(Σ yᵢ‖gᵢ‖)².
 Errors: c ≤ 0; more than 12 objectives.
 """
 
