@@ -84,7 +84,8 @@ class Scene:
             size = self.model.geom_size[floor, :2]
             # An endless plane repeats its texture so many times in two metres, any other plane over its whole size.
             if self.model.geom_matid[floor] >= 0:
-                self.model.mat_texrepeat[self.model.geom_matid[floor]] /= size
+                repeats = self.model.mat_texrepeat[self.model.geom_matid[floor]]
+                np.divide(repeats, size, out=repeats, where=size > 0)  # a size of 0 is endless already
             size[:] = 0.0
 
     def show(self, state: State) -> None:
