@@ -29,7 +29,9 @@ JOINTS = {
     "wrist_roll": (0.0, 2.26, 7.36),
 }
 """Of each joint of the arm its first angle (rad), and what it is rated for: speed (rad/s) and torque (N·m)."""
-FIRST, SPEED, TORQUE = np.array(list(JOINTS.values())).T
+FIRST = np.array([first for first, _, _ in JOINTS.values()])
+PACE = 0.3
+"""Share of a joint's rated speed that can be asked of it."""
 LOCKED = ("slide0", "slide1", "slide2", "torso_lift_joint", "head_pan_joint", "head_tilt_joint")
 LOCKED += ("r_gripper_finger_joint", "l_gripper_finger_joint")
 """Joints that are taken out: of the base, the torso, the head and the fingers."""
@@ -64,12 +66,12 @@ def model() -> mujoco.MjSpec:
 
 
 def add_servo(spec: mujoco.MjSpec, name: str, speed: float, torque: float) -> None:
-    """Drive a joint by a servo of its velocity, within what the joint is rated for."""
+    """Drive a joint by a servo of its velocity, with no more torque than it is rated for."""
     joint = spec.joint(name)
     joint.damping, joint.stiffness, joint.armature = [1, 0, 0], [0, 0, 0], 0.1  # not made for being dragged along
     servo = spec.add_actuator(name=name, target=name, trntype=mujoco.mjtTrn.mjTRN_JOINT)
     servo.set_to_velocity(kv=4 * torque / speed)
-    servo.ctrlrange, servo.forcerange = [-speed, speed], [-torque, torque]
+    servo.ctrlrange, servo.forcerange = [-PACE * speed, PACE * speed], [-torque, torque]
 
 
 def add_sensors(spec: mujoco.MjSpec) -> None:
@@ -96,9 +98,9 @@ class Reach(equipoise.Task):
     """Bring the gripper to a place just above the table, soon, but slowly enough for people to be near.
 
     Observation (17): the arm's joint angles (rad), their velocities (rad/s), and the way from the gripper to the place
-    (m). Action (7): the joints' velocities (rad/s), within their ratings. Reward: 1 − tanh(distance / 0.2 m). Costs:
-    `touch`, 1 in a step that ends with arm or gripper touching the table; `speed`, 1 in a step that ends with the
-    gripper faster than 0.25 m/s, the reduced speed of ISO 10218-1.
+    (m). Action (7): the joints' velocities (rad/s), within 0.3 of their ratings. Reward: 1 − tanh(distance / 0.2 m).
+    Costs: `touch`, 1 in a step that ends with arm or gripper touching the table; `speed`, 1 in a step that ends with
+    the gripper faster than 0.25 m/s, the reduced speed of ISO 10218-1.
     """
 
     frame_skip = 10
@@ -112,14 +114,14 @@ class Reach(equipoise.Task):
         self.model = model()
 
     def limits(self) -> tuple[float, ...]:
-        """Return limits of 1 and 10 steps."""
-        return 1.0, 10.0
+        """Return limits of half a step and of 5 of the 100."""
+        return 0.5, 5.0
 
     def begin(self, randoms):
-        """Draw joint angles near the first ones, and a place 2 to 15 cm above the table."""
+        """Draw joint angles near the first ones, and a place 2 to 10 cm above the table."""
         count = len(randoms)
         qpos = FIRST + [random.uniform(-0.05, 0.05, 7) for random in randoms]
-        place = [random.uniform((1.15, 0.5, 0.42), (1.4, 1.0, 0.55), 3) for random in randoms]
+        place = [random.uniform((1.15, 0.5, 0.42), (1.4, 1.0, 0.5), 3) for random in randoms]
         return qpos, np.zeros((count, 7)), Kept(np.array(place))
 
     def read(self, state, sensor):

@@ -62,10 +62,9 @@ def model() -> mujoco.MjSpec:
 def add_sensors(spec: mujoco.MjSpec) -> None:
     """Add what is read of the trunk, and of each foot how it moves and whether it touches the floor."""
     kind, thing = mujoco.mjtSensor, mujoco.mjtObj
-    imu = {"type": thing.mjOBJ_SITE, "name": "imu"}
-    spec.add_sensor(name="velocity", type=kind.mjSENS_VELOCIMETER, objtype=imu["type"], objname=imu["name"])
-    world = {"objtype": thing.mjOBJ_XBODY, "objname": "world"}
-    spec.add_sensor(name="up", type=kind.mjSENS_FRAMEZAXIS, **world, reftype=imu["type"], refname=imu["name"])
+    spec.add_sensor(name="velocity", type=kind.mjSENS_VELOCIMETER, objtype=thing.mjOBJ_SITE, objname="imu")
+    world, trunk = {"objtype": thing.mjOBJ_XBODY, "objname": "world"}, {"reftype": thing.mjOBJ_SITE, "refname": "imu"}
+    spec.add_sensor(name="up", type=kind.mjSENS_FRAMEZAXIS, **world, **trunk)  # the world's, as the trunk has it
     for leg in LEGS:
         foot = {"objtype": thing.mjOBJ_GEOM, "objname": leg}
         spec.add_sensor(name=f"{leg}_speed", type=kind.mjSENS_FRAMELINVEL, **foot)
@@ -149,14 +148,15 @@ class Walk(equipoise.Task):
         return {
             "torque": (share**2).mean(axis=-1),
             "tilt": np.where(self.terminated(after), left, 1.0 * (self.upright(after) < TILTED)),
-            "slip": sum(self.slip(after, leg) for leg in LEGS),
+            "slip": self.slip(after).sum(axis=-1),
         }
 
-    def slip(self, state, leg):
-        """Return the speed of a foot's lowest point where it touches the floor (m/s), and 0 elsewhere."""
-        speed, spin = self.read(state, f"{leg}_speed"), self.read(state, f"{leg}_spin")
-        x, y = speed[..., 0] - FOOT * spin[..., 1], speed[..., 1] + FOOT * spin[..., 0]  # a foot may roll
-        return np.hypot(x, y) * (self.read(state, f"{leg}_touch")[..., 0] > 0)
+    def slip(self, state):
+        """Return the speed of each foot's lowest point where it touches the floor (m/s), and 0 where it does not."""
+        feet = state.sensordata[..., self.mechanism.sensors["FL_speed"].start :]
+        feet = feet.reshape(*feet.shape[:-1], 4, 7)  # of each its speed, spin and touch, in the order of `add_sensors`
+        x, y = feet[..., 0] - FOOT * feet[..., 4], feet[..., 1] + FOOT * feet[..., 3]  # a foot may roll
+        return np.hypot(x, y) * (feet[..., 6] > 0)
 
     def upright(self, state):
         """Return the cosine of the angle between the trunk's vertical axis and the world's."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 import gymnasium
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 import equipoise
+from equipoise.cli import main
 from equipoise.errors import UsageError
 from equipoise.physics import NativePhysics
 from equipoise.tasks import TASKS
@@ -165,6 +167,14 @@ def test_a_mistake_is_said_in_one_line_before_anything_is_stepped(attributes, me
     with pytest.raises(UsageError) as error:
         NativePhysics(kind(), 2, threads=1)
     assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_its_page_names_its_module(capsys):
+    equipoise.register_task(Cart)
+    assert main(["tasks", "Cart"]) == 0
+    said = capsys.readouterr().out
+    assert f"equipoise train pcrpo {__name__}:Cart\n" in re.sub(r" +\n", "\n", said)
+    assert f'gymnasium.make("{__name__}:equipoise/Cart")' in said and f"equipoise tasks {__name__}:Cart --still" in said
 
 
 def test_what_is_missing_is_named_when_it_is_registered():

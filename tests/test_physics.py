@@ -11,6 +11,7 @@ import pytest
 
 from equipoise.errors import UsageError
 from equipoise.physics import NativePhysics, Simulator, Transition
+from equipoise.physics.native import ONE_THREAD, _finite
 from equipoise.tasks import TASKS
 from registries import CLASSIC, SAMPLE
 
@@ -359,6 +360,25 @@ def test_a_slot_whose_state_is_not_finite_has_diverged_though_mujoco_says_nothin
     step = physics.step(np.zeros((3, 3)))
     assert step.diverged.tolist() == [False, True, False]
     assert not step.terminated[1]
+
+
+@pytest.mark.parametrize("size", [1, ONE_THREAD, ONE_THREAD + 1])
+def test_no_number_that_is_not_finite_is_overlooked(size):
+    for value in (np.nan, np.inf, -np.inf):
+        for place in (0, size // 2, size - 1):
+            values = np.ones((1, size))
+            values[0, place] = value
+            assert not _finite(values)
+    assert _finite(np.full((1, size), 1e300)), "though its square overflows"
+
+
+def test_large_states_are_not_shared_out_among_the_threads_of_blas(monkeypatch):
+    sizes = []
+    multiply = np.vdot
+    monkeypatch.setattr(np, "vdot", lambda a, b: (sizes.append(a.size), multiply(a, b))[1])
+    for size in (ONE_THREAD, ONE_THREAD + 1):
+        assert _finite(np.ones(size))
+    assert sizes == [ONE_THREAD]
 
 
 def test_a_slot_in_which_mujoco_raises_has_diverged(monkeypatch):

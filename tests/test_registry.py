@@ -95,5 +95,13 @@ def test_a_module_that_cannot_be_imported_is_told(animals):
     assert re.match(r"cannot import 'no_such_module' for animal 'no_such_module:newt': No module", said)
 
 
+def test_what_a_module_says_itself_is_told_as_it_is(animals, tmp_path, monkeypatch):
+    (tmp_path / "shy_animals.py").write_text(
+        "from equipoise.errors import UsageError\nraise UsageError('first: pip install shells')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert complaint(animals.load, "shy_animals:snail") == "first: pip install shells"
+
+
 def test_a_module_that_registers_something_else_is_told(animals, own_animals):
     assert "is not registered" in complaint(animals.load, "own_animals:squid")

@@ -119,6 +119,50 @@ def test_the_floor_looks_as_the_models_own_and_does_not_end(drawing):
     camera.close()
 
 
+CHEQUERED = """
+<mujoco>
+  <asset>
+    <texture name="squares" type="2d" builtin="checker" width="64" height="64" rgb1="0 0 0" rgb2="1 1 1"/>
+    <material name="squares" texture="squares" texrepeat="1 1" texuniform="true"/>
+  </asset>
+  <worldbody>
+    <light pos="0 0 3"/>
+    <geom type="plane" size="{size}" material="squares"/>
+    <body pos="0 0 .5">
+      <camera name="track" mode="track" pos="0 -2 1" xyaxes="1 0 0 0 .5 1"/>
+      <joint name="x" type="slide" axis="1 0 0"/><geom size=".1"/>
+    </body>
+  </worldbody>
+  <actuator><motor joint="x"/></actuator>
+</mujoco>
+"""
+
+
+class Endless(equipoise.Task):
+    """A ball over a chequered floor. Observation (1): its place. Reward: its speed."""
+
+    id = "Endless"
+    frame_skip = 1
+    observation_size = 1
+
+    def __init__(self, size: str) -> None:
+        self.model = mujoco.MjSpec.from_string(CHEQUERED.format(size=size))
+
+    def observation(self, state):
+        return state.qpos
+
+    def reward(self, before, action, after):
+        return after.qvel[..., 0]
+
+
+@pytest.mark.parametrize("size", ["0 0 .1", "0 1 .1"])
+def test_a_floor_without_end_keeps_its_texture(size, drawing):
+    camera = Camera(Endless(size), 160, 120)
+    floor = camera.picture(State(np.zeros(1), np.zeros(1)))[90:].astype(int).sum(-1)
+    assert (floor < 150).mean() > 0.1 and (floor > 400).mean() > 0.1, "black and bright squares"
+    camera.close()
+
+
 def test_cameras_side_by_side_do_not_disturb_each_other(drawing):
     (hopper, still, _), (ant, rest, _) = start_of("SafetyHopper-v4"), start_of("SafetyAnt-v4")
     first, second = Camera(TASKS["SafetyHopper-v4"], 96, 64), Camera(TASKS["SafetyAnt-v4"], 64, 96)

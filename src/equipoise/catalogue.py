@@ -19,7 +19,7 @@ from equipoise.errors import UsageError
 from equipoise.files import check_place, write_atomically
 from equipoise.physics import NativePhysics
 from equipoise.physics.models import load_model, mechanism_of
-from equipoise.tasks import TASKS, Task
+from equipoise.tasks import TASKS, Task, is_own
 
 PARTS = r"(?<=\.)\s+(?=(?:Observation|Reward|Costs?|The episode ends|Source)\b)"
 """Where a task's docstring goes on with another of its parts."""
@@ -124,9 +124,10 @@ def page_of_task(task: Task) -> RenderableType:
     usage = Table.grid(padding=(0, 2))
     usage.add_column(style="bold")
     usage.add_column()
-    usage.add_row("train", f"equipoise train pcrpo {task.id}")
-    usage.add_row("Gymnasium", f'gymnasium.make("equipoise/{task.id}")')
-    usage.add_row("picture", f"equipoise tasks {task.id} --still picture.png")
+    module = f"{type(task).__module__}:" if is_own(task) else ""
+    usage.add_row("train", f"equipoise train pcrpo {module}{task.id}")
+    usage.add_row("Gymnasium", f'gymnasium.make("{module}equipoise/{task.id}")')
+    usage.add_row("picture", f"equipoise tasks {module}{task.id} --still picture.png")
     parts: list[RenderableType] = [f"[bold]{task.id}[/] ({task.suite})"]
     parts += [Text(f"Caution: {caution}", "yellow") for caution in cautions_of(task)]
     parts += ["", *_formulas(task), "", sizes, "", usage]

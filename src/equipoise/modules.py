@@ -29,12 +29,17 @@ def served_from(folder: Path | None) -> Iterator[None]:
 
 
 def import_named(module: str, wanted_for: str) -> ModuleType:
-    """Import `module`, which a user named for `wanted_for`; `UsageError` with the real cause if that fails."""
+    """Import `module`, which a user named for `wanted_for`; `UsageError` with the real cause if that fails.
+
+    A `UsageError` of the module's own is that cause already.
+    """
     if not re.fullmatch(r"\w+(\.\w+)*", module):
         raise UsageError(f"cannot import {module!r} for {wanted_for}: MODULE is a name, as in my_package.my_module")
     try:
         with _reachable(module):
             return importlib.import_module(module)
+    except UsageError:  # the module's own word for what is to be done
+        raise
     except Exception as error:
         raise UsageError(f"cannot import {module!r} for {wanted_for}: {_cause(error, module)}") from error
 
