@@ -195,3 +195,64 @@ def test_what_is_missing_is_named_when_it_is_registered():
 def test_the_librarys_tasks_take_no_parameters():
     with pytest.raises(UsageError, match="takes no arguments"):
         gymnasium.make("equipoise/SafetyHopper-v4", gravity=1.0)
+
+
+def test_a_task_derived_from_a_registered_one_has_a_name_of_its_own():
+    class Wagon(equipoise.register_task(Cart)):
+        pass
+
+    class Named(Cart):
+        id = "Barrow"
+
+    class Renamed(Named):
+        pass
+
+    assert equipoise.register_task(Wagon)().id == "Wagon" and equipoise.register_task(Named)().id == "Barrow"
+    assert {"Cart", "Wagon", "Barrow"} <= set(TASKS)
+    with pytest.raises(UsageError, match="Barrow"):
+        equipoise.register_task(Renamed)
+
+
+def stepped(**changes):
+    """A step of three environments of a changed task, in the second of which something is wrong."""
+    physics = NativePhysics(equipoise.register_task(changed(**changes))(), 3, threads=1)
+    physics.reset(range(3), [np.random.default_rng(i) for i in range(3)])
+    return physics.step(np.zeros((3, 1)))
+
+
+def only_in_the_second(function, value):
+    """The same function of a task, but for what it gives of the second environment once an episode is on its way."""
+
+    def wrong(self, *arguments):
+        given, after = function(self, *arguments), arguments[-1]
+        where = (after.memory.steps > 0) if function is Cart.observation else np.ones(len(after.qpos), bool)
+        where = where & (np.arange(len(after.qpos)) == 1)
+        return given | {"hit": np.where(where, value, given["hit"])} if isinstance(given, dict) else put(given, where)
+
+    def put(given, where):
+        given = np.array(given)
+        given[(where, 2) if given.ndim > 1 else where] = value
+        return given
+
+    return wrong
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -1e39])
+@pytest.mark.parametrize(
+    "name, what",
+    [("observation", "an observation with .* at 2"), ("reward", "a reward of .*"), ("costs", "a 'hit' of .*")],
+)
+def test_a_number_that_is_none_breaks_that_environments_episode_and_is_named(name, what, value):
+    step = stepped(**{name: only_in_the_second(getattr(Cart, name), value)})
+    assert step.diverged.tolist() == [False, True, False]
+    assert re.match(rf"Changed\.step gives {what}; allowed: finite numbers", step.reason)
+
+
+def test_a_negative_cost_is_refused_by_its_name():
+    with pytest.raises(UsageError, match=r"Changed has a cost of -0\.5 \(hit\); allowed: 0 or more"):
+        stepped(costs=only_in_the_second(Cart.costs, -0.5))
+
+
+def test_a_first_observation_that_is_no_number_is_refused():
+    with pytest.raises(UsageError, match=r"Changed\.reset gives an observation with nan at 4; allowed: finite"):
+        stepped(observation=lambda self, state: Cart.observation(self, state) * [1, 1, 1, 1, np.nan])

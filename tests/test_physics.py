@@ -352,8 +352,8 @@ def test_a_slot_whose_state_is_not_finite_has_diverged_though_mujoco_says_nothin
     batch = physics._batch
 
     class Silent:
-        def step(self, nstep: int) -> None:
-            batch.step(nstep=nstep)
+        def step(self, **asked) -> None:
+            batch.step(**asked)
             batch.bind(field)[1, -1] = value
 
     monkeypatch.setattr(physics, "_batch", Silent())
@@ -385,7 +385,7 @@ def test_a_slot_in_which_mujoco_raises_has_diverged(monkeypatch):
     physics = make("SafetyHopper-v4", 3)
 
     class Raising:
-        def step(self, nstep: int) -> None:
+        def step(self, **asked) -> None:
             raise mujoco.batch.SimulationError(np.array([1]), "stack overflow")
 
     monkeypatch.setattr(physics, "_batch", Raising())

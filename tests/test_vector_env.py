@@ -162,3 +162,27 @@ def test_what_is_not_allowed_is_said_on_one_line(options, said):
     with pytest.raises(UsageError, match=said) as error:
         SafetyVectorEnv(**{"task_id": ENDING, **options})
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("steps", [1, 5])
+def test_what_a_step_has_brought_is_told_where_it_has(mode, steps):
+    ours, theirs = (make("SafetyPointGoal0-v0", mode=mode, max_episode_steps=steps) for make in (batch, side_by_side))
+    for env in (ours, theirs):
+        env.reset(seed=3)
+    for env in (1, 2):  # onto their goals
+        single = theirs.envs[env].unwrapped
+        state = single.state
+        qpos = state.qpos[0].copy()
+        qpos[:2] = state.memory.places[0, 0]
+        single.set_state(qpos, state.qvel[0])
+        ours.unwrapped._physics.set_state(qpos[None], state.qvel, [env])
+    action = np.zeros(ours.action_space.shape, np.float32)
+    for t in range(3):
+        (_, _, _, over, mine), (*_, their) = ours.step(action), theirs.step(action)
+        told = mine.get("goal_met"), mine.get("_goal_met")
+        assert (told == (None, None)) if t else ([x.tolist() for x in told] == [[False, True, True]] * 2)
+        if mode is AutoresetMode.NEXT_STEP or not over.any():
+            assert_same(mine, their)
+        else:
+            assert_same(mine["final_info"], their["final_info"])

@@ -10,21 +10,16 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium.envs.registration import EnvSpec, load_env_creator
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from equipoise.environments.arguments import Argument, demand_taken
 from equipoise.environments.observations import flatten, layout_of, length, place, to_text
 from equipoise.environments.safety_gymnasium import to_five
 from equipoise.errors import UsageError, unknown
 from equipoise.modules import import_named
+from equipoise.physics.numbers import check_first, checked
 from equipoise.physics.simulator import Transition
 from equipoise.problem import NO_BOUND, Problem, check_cost_names, middle_and_unit
-
-LARGEST = float(np.finfo(np.float32).max)
-"""The largest number that single precision holds, in which everything is stored."""
-
-FINITE = "allowed: finite numbers, as large as single precision holds (for a sensor that sees nothing, its range)"
-"""What numbers are allowed."""
 
 EnvFactory = Callable[[], gymnasium.Env]
 """Whatever makes one environment: a Gymnasium id wrapped up, or a user's own function or class."""
@@ -88,33 +83,18 @@ class ForeignEnvironments:
             self._step_one(env, a) for env, a in zip(self.envs, np.clip(action, self._low, self._high), strict=True)
         ]
         observation, reward, cost, terminated, truncated = (np.array(c) for c in zip(*rows, strict=True))
-        numbers = np.concatenate([observation, reward[:, None], cost], axis=1)
-        broken = ~(np.abs(numbers) <= LARGEST)
-        return Transition(
-            observation=observation,
-            reward=reward,
-            cost=cost,
-            terminated=terminated,
-            truncated=truncated,
-            diverged=broken.any(-1),
-            reason=self._said(numbers, broken) if broken.any() else "",
-        )
+        nowhere = np.zeros(len(rows), bool)
+        step = Transition(observation, reward, cost, terminated, truncated, diverged=nowhere)
+        return checked(self.problem, step, self._place)
 
     def close(self) -> None:
         """Close every environment."""
         for env in self.envs:
             env.close()
 
-    def _said(self, numbers: Float[np.ndarray, "N n"], broken: Bool[np.ndarray, "N n"]) -> str:
-        """Say which number of a step broke down first."""
-        env, i = (int(x) for x in np.argwhere(broken)[0])
-        names = ["a reward", *[f"a {cost!r}" for cost in self.problem.cost_names]]
-        value, size = numbers[env, i], self.problem.observation_size
-        what = f"{names[i - size]} of {value:g}" if i >= size else self._entry(value, i)
-        return f"{self.problem.id}.step gives {what}; {FINITE}"
-
-    def _entry(self, value: float, index: int) -> str:
-        return f"an observation with {value:g} at {place(self._layout, index) or index}"
+    def _place(self, index: int) -> str:
+        """Name an entry of the flattened observation."""
+        return place(self._layout, index) or str(index)
 
     def _reset_one(self, env: gymnasium.Env, random: np.random.Generator) -> Float[np.ndarray, " obs"]:
         name = self.problem.id
@@ -122,10 +102,7 @@ class ForeignEnvironments:
         if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], dict)):
             raise UsageError(f"{name} is reset to {described(result)}; allowed: (observation, info)")
         observation = flatten(self._layout, result[0], f"{name}.reset")
-        broken = ~(np.abs(observation) <= LARGEST)
-        if broken.any():
-            index = int(np.argmax(broken))
-            raise UsageError(f"{name}.reset gives {self._entry(observation[index], index)}; {FINITE}")
+        check_first(self.problem, observation, self._place)
         return observation
 
     def _step_one(
@@ -169,13 +146,7 @@ class ForeignEnvironments:
                 f"{self.problem.id} has no {name!r} in its info (there: {there}); "
                 "name the keys of its costs (--cost-names KEY …)"
             )
-        value = number(info[name], f"{self.problem.id} has {{}} as its {name!r}; allowed: one number ≥ 0")
-        if value < 0:
-            raise UsageError(
-                f"{self.problem.id} has a cost of {value:g}; allowed: 0 or more, lower is better (if its costs are "
-                "negative rewards, negate them)"
-            )
-        return value
+        return number(info[name], f"{self.problem.id} has {{}} as its {name!r}; allowed: one number ≥ 0")
 
 
 def check_environment(env: Any, name: str) -> None:

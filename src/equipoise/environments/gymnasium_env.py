@@ -19,6 +19,7 @@ class SafetyEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     """One task as a Gymnasium environment: `gymnasium.make("equipoise/SafetyHopper-v4")`.
 
     `info["cost"]` is the step's cost (the sum where a task has several; each is then also there under its name).
+    What else a step brings is there, True, only where it has: in navigation tasks `goal_met`.
     The action is passed on as given: MuJoCo clamps it to the actuators' range, the cost does not.
     Pictures are `width` × `height`. `parameters` are those of a task of one's own.
     """
@@ -58,7 +59,8 @@ class SafetyEnv(gymnasium.Env[np.ndarray, np.ndarray]):
             raise RuntimeError("the simulation diverged (NaN or a MuJoCo warning); reset the environment")
         if self.render_mode == "human":
             self.render()
-        info = {name: float(cost) for name, cost in costs_in_info(self.cost_names, step.cost[0]).items()}
+        info: dict[str, Any] = {k: float(cost) for k, cost in costs_in_info(self.cost_names, step.cost[0]).items()}
+        info |= {name: True for name, where in self._physics.events().items() if where[0]}
         return step.observation[0], float(step.reward[0]), bool(step.terminated[0]), False, info
 
     def render(self) -> UInt8[np.ndarray, "h w 3"] | None:  # type: ignore[override]

@@ -31,7 +31,7 @@ def register_task(task: Kind) -> Kind:
     if not isinstance(instance, Task):
         raise UsageError(f"{type(instance).__name__} is no task; derive it from equipoise.Task")
     kind = type(instance)
-    if not hasattr(instance, "id"):
+    if not _has_own_id(instance):
         kind.id = kind.__name__
     for name, what in NEEDED.items():
         if not hasattr(instance, name):
@@ -43,6 +43,13 @@ def register_task(task: Kind) -> Kind:
     TASKS.register(instance.id, instance)
     register_with_gymnasium(instance)
     return task
+
+
+def _has_own_id(task: Task) -> bool:
+    """Tell whether a task has an id that was meant for it, not the class name of one that it is derived from."""
+    owner = next((kind for kind in type(task).__mro__ if "id" in vars(kind)), None)
+    inherited = owner is not type(task) and owner is not None and vars(owner)["id"] == owner.__name__
+    return "id" in vars(task) or (owner is not None and not inherited)
 
 
 def _home(task: Task) -> tuple[str, str]:

@@ -125,6 +125,7 @@ class SafetyVectorEnv(gymnasium.vector.VectorEnv[np.ndarray, np.ndarray, np.ndar
         infos: dict[str, Any] = {}
         if live.any():
             infos = masked(costs_in_info(self.cost_names, cost), live)
+        infos |= _events(self._physics.events(), counted)
         if diverged.any():
             infos |= masked({"diverged": diverged}, live)
         ended = terminated | truncated
@@ -170,6 +171,16 @@ class SafetyVectorEnv(gymnasium.vector.VectorEnv[np.ndarray, np.ndarray, np.ndar
         return self._seeds
 
 
+def _events(events: dict[str, Bool[np.ndarray, " N"]], counted: Bool[np.ndarray, " N"]) -> dict[str, Any]:
+    """Return what has happened somewhere, as Gymnasium puts together what only some environments report."""
+    happened = {name: where & counted for name, where in events.items()}
+    infos: dict[str, Any] = {}
+    for name, where in happened.items():
+        if where.any():
+            infos |= masked({name: where}, where)
+    return infos
+
+
 def masked(info: dict[str, Any], mask: Bool[np.ndarray, " N"]) -> dict[str, Any]:
     """Add to every entry its mask `_key`, True where an environment reports it: Gymnasium's convention."""
     return info | {f"_{key}": mask.copy() for key in info}
@@ -182,5 +193,9 @@ def final(
     last = np.full(len(ended), None, dtype=object)
     for i in np.flatnonzero(ended):
         last[i] = observation[i].copy()
-    values = {key: np.where(ended, value, value.dtype.type()) for key, value in infos.items() if key[0] != "_"}
-    return masked({"final_obs": last, "final_info": masked(values, ended)}, ended)
+    told: dict[str, Any] = {}
+    for key in [key for key in infos if key[0] != "_"]:
+        where = infos[f"_{key}"] & ended
+        if where.any():
+            told |= masked({key: np.where(where, infos[key], infos[key].dtype.type())}, where)
+    return masked({"final_obs": last, "final_info": told}, ended)

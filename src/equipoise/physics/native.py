@@ -10,11 +10,13 @@ from typing import Any
 import mujoco
 import mujoco.batch
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from equipoise.errors import UsageError
 from equipoise.physics.models import load_model, mechanism_of, problem_of
+from equipoise.physics.numbers import check_first, checked
 from equipoise.physics.simulator import Transition
+from equipoise.tasks import is_own
 from equipoise.tasks.task import State, Task, one
 
 MOVED = int(mujoco.mjtState.mjSTATE_CTRL | mujoco.mjtState.mjSTATE_MOCAP_POS)
@@ -166,7 +168,11 @@ class NativePhysics:
         qpos, qvel, memory = self.task.begin(randoms)
         self._place(rows, qpos, qvel, memory)
         derived = {name: x[rows] for name, x in self._derived.items()}
-        return self.task.observation(State(qpos, qvel, **derived, memory=memory))
+        observation = self.task.observation(State(qpos, qvel, **derived, memory=memory))
+        if is_own(self.task):
+            for row in observation:
+                check_first(self.problem, row)
+        return observation
 
     def step(self, action: Float[np.ndarray, "N act"]) -> Transition:
         """Step every environment by `frame_skip` substeps under `action`, which MuJoCo clamps but the cost does not."""
@@ -184,13 +190,23 @@ class NativePhysics:
         if "cfrc_ext" in self._derived:
             self._compute_body_forces()
         if not len(failed) and _finite(self._states) and not np.count_nonzero(self._warnings):
-            return self._transition(action)
+            return self._checked_if_own(self._transition(action))
         diverged = ~(np.isfinite(self._qpos).all(-1) & np.isfinite(self._qvel).all(-1)) | self._warnings.any(-1)
         diverged[list(failed)] = True
         self._broken |= diverged
         with np.errstate(over="ignore", invalid="ignore"):  # what diverged may overflow, and means nothing
             transition = self._transition(action)
-        return transition._replace(terminated=transition.terminated & ~diverged, diverged=diverged)
+        return self._checked_if_own(
+            transition._replace(terminated=transition.terminated & ~diverged, diverged=diverged)
+        )
+
+    def _checked_if_own(self, transition: Transition) -> Transition:
+        """Look through the numbers of a user's own task; the library's are tested to be sound."""
+        return checked(self.problem, transition) if is_own(self.task) else transition
+
+    def events(self) -> dict[str, Bool[np.ndarray, " N"]]:
+        """Return by name what the last step can have brought, and where it has: the task's own `events`."""
+        return {name: np.array(where, bool) for name, where in self.task.events(self._live).items()}
 
     def _advance(self, action: Float[np.ndarray, "N act"]) -> Sequence[int]:
         """Step the simulations under `action`, and return those that failed."""

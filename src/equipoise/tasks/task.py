@@ -267,6 +267,13 @@ class Task(abc.ABC):
         """Return where the episode ends for good; by default nowhere."""
         return namespace(after.qpos).zeros(after.qpos.shape[:-1], dtype=bool)
 
+    def events(self, after: State) -> dict[str, Bool[Array, ...]]:
+        """Return by name what a step can bring, and where it has: `info` of our environments then says so.
+
+        Asked for after `remember`; by default nothing. It is neither observed nor paid.
+        """
+        return {}
+
     def mocap_pose(self, memory: Any) -> tuple[Float[Array, "... nmocap 3"], Float[Array, "... nmocap 4"]]:
         """Return where the model's mocap bodies are: positions (m) and quaternions. By default where the model says."""
         model = self.mechanism.model

@@ -94,8 +94,7 @@ def step_from(
     costs = {f"cost_{name}": amount for name, amount in amounts.items()}
     costs["cost_sum"] = max(costs.values(), default=0.0)
     qpos_after, qvel_after = _turned_back(after.qpos[0], after.qvel[0], start)
-    met = bool(task.success(seen)[0])
-    reward, terminated = float(step.reward[0]), bool(step.terminated[0])
+    reward, terminated, met = float(step.reward[0]), bool(step.terminated[0]), bool(after.memory.met[0])
     return StepFrom(step.observation[0], reward, costs, qpos_after, qvel_after, terminated, met)
 
 
@@ -140,8 +139,8 @@ def _memory(
         places[names.index("goal")] = np.asarray(goal)[:2]
     elif "goal" in names and "goal" not in layout:
         raise UsageError(f"{task.id} needs its goal, (x, y)")
-    whole = np.array([button]), np.array([timer]), np.array([float(time)]), np.zeros(1, bool)
-    return Memory(places[None], yaws[None], *whole)
+    now = np.array([button]), np.array([timer]), np.array([float(time)])
+    return Memory(places[None], yaws[None], *now, met=np.zeros(1, bool), lost=np.zeros(1, bool))
 
 
 def _origin(task: Navigation, layout: Mapping[str, Numbers]) -> tuple[float, float, float] | None:

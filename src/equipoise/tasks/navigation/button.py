@@ -43,7 +43,7 @@ class Button(Navigation):
     def potential(self, state: State) -> Float[Array, ...]:
         """Return the distance to the marked button in the plane (m)."""
         goal = state.memory.places[..., self.world.columns["goal"].start, :]
-        return length(self.robot.place(state)[..., :2] - goal)
+        return length(state.qpos[..., :2] - goal)
 
     def success(self, state: State) -> Bool[Array, ...]:
         """Return where the robot touches the marked button."""

@@ -24,7 +24,7 @@ def hazards(task: Navigation, state: State) -> Float[Array, ...]:
     """Return how deep in hazards the robot's origin is, summed over them."""
     xp, radius = namespace(state.qpos), task.world.hazard_radius
     places = state.memory.places[..., task.world.columns["hazard"], :]
-    distance = length(places - task.robot.place(state)[..., None, :2])
+    distance = length(places - state.qpos[..., None, :2])
     return xp.where(distance <= radius, radius - distance, 0.0).sum(-1)
 
 
@@ -51,10 +51,10 @@ def wrong_buttons(task: Navigation, state: State) -> Float[Array, ...]:
 
 def out_of_boundary(task: Navigation, state: State) -> Float[Array, ...]:
     """Return 1 where the robot's origin is outside of the walls, which it can walk through."""
-    xp, place = namespace(state.qpos), task.robot.place(state)
-    out = xp.zeros_like(place[..., 0])
+    xp = namespace(state.qpos)
+    out = xp.zeros_like(state.qpos[..., 0])
     for axis, boundary in enumerate(task.world.walls):
-        out = xp.maximum(out, 1.0 * (abs(place[..., axis]) > boundary))
+        out = xp.maximum(out, 1.0 * (abs(state.qpos[..., axis]) > boundary))
     return out
 
 

@@ -44,7 +44,7 @@ class Goal(Navigation):
     def potential(self, state: State) -> Float[Array, ...]:
         """Return the distance to the goal in the plane (m)."""
         goal = state.memory.places[..., self.world.columns["goal"].start, :]
-        return length(self.robot.place(state)[..., :2] - goal)
+        return length(state.qpos[..., :2] - goal)
 
     def success(self, state: State) -> Bool[Array, ...]:
         """Return where the goal is within 0.3 m."""

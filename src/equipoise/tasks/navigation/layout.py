@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
 from equipoise.errors import UsageError
 
@@ -41,10 +41,11 @@ def draw_layouts(
     places = np.empty((len(randoms), *low.shape))
     open_worlds, drawn, at_once = np.arange(len(randoms)), 0, 1
     while drawn < LAYOUTS:
-        noise = np.array([randoms[world].random((at_once, len(low), TRIES, 2)) for world in open_worlds.tolist()])
-        candidates = low[:, None] + noise * (high - low)[:, None]
-        found, fits = _place(candidates.reshape(-1, *candidates.shape[2:]), keepout)
-        found, fits = found.reshape(*candidates.shape[:2], -1, 2), fits.reshape(candidates.shape[:2])
+        noise = np.empty((len(open_worlds), at_once, len(low), TRIES, 2))
+        for world, part in zip(open_worlds.tolist(), noise, strict=True):
+            randoms[world].random(out=part)
+        found, fits = _place(noise.reshape(-1, *noise.shape[2:]), low, high, keepout)
+        found, fits = found.reshape(*noise.shape[:3], 2), fits.reshape(noise.shape[:2])
         done = fits.any(axis=1)
         places[open_worlds[done]] = found[done, fits[done].argmax(axis=1)]
         open_worlds = open_worlds[~done]
@@ -55,31 +56,38 @@ def draw_layouts(
 
 
 def _place(
-    candidates: Float[np.ndarray, "rows m tries 2"], keepout: Float[np.ndarray, " m"]
+    noise: Float[np.ndarray, "rows m tries 2"],
+    low: Float[np.ndarray, "m 2"],
+    high: Float[np.ndarray, "m 2"],
+    keepout: Float[np.ndarray, " m"],
 ) -> tuple[Float[np.ndarray, "rows m 2"], Bool[np.ndarray, " rows"]]:
-    """Take for each object in turn the first candidate that keeps apart; say in which rows all have found one."""
-    places = np.empty((*candidates.shape[:2], 2))
-    rows = np.arange(len(candidates))
-    for j in range(len(keepout)):
-        chosen, found = _first_apart(candidates[rows, j], places[rows, :j], keepout[:j] + keepout[j])
-        rows, chosen = rows[found], chosen[found]
-        places[rows, j] = candidates[rows, j, chosen]
-    fits = np.zeros(len(candidates), bool)
+    """Take for each object in turn the first place that keeps apart; say in which rows all have found one."""
+    places = np.empty((len(noise), *low.shape))
+    rows = np.arange(len(noise))
+    for j in range(len(low)):
+        others, least = places[rows, :j], keepout[:j] + keepout[j]
+        places[rows, j], found = _first_apart(noise[rows, j, :SOON], low[j], high[j], others, least)
+        late = np.flatnonzero(~found)
+        if len(late):
+            rest = _first_apart(noise[rows[late], j, SOON:], low[j], high[j], others[late], least)
+            places[rows[late], j], found[late] = rest
+        rows = rows[found]
+    fits = np.zeros(len(noise), bool)
     fits[rows] = True
     return places, fits
 
 
 def _first_apart(
-    points: Float[np.ndarray, "rows tries 2"], others: Float[np.ndarray, "rows j 2"], least: Float[np.ndarray, " j"]
-) -> tuple[Int[np.ndarray, " rows"], Bool[np.ndarray, " rows"]]:
-    """Return the number of the first point that keeps apart from the others, and whether there is one."""
-    apart = keeps_apart(points[:, :SOON], others, least)
-    chosen, found = np.argmax(apart, axis=1), np.any(apart, axis=1)
-    late = np.flatnonzero(~found)
-    if len(late):
-        apart = keeps_apart(points[late, SOON:], others[late], least)
-        chosen[late], found[late] = SOON + np.argmax(apart, axis=1), np.any(apart, axis=1)
-    return chosen, found
+    noise: Float[np.ndarray, "rows tries 2"],
+    low: Float[np.ndarray, " 2"],
+    high: Float[np.ndarray, " 2"],
+    others: Float[np.ndarray, "rows j 2"],
+    least: Float[np.ndarray, " j"],
+) -> tuple[Float[np.ndarray, "rows 2"], Bool[np.ndarray, " rows"]]:
+    """Return the first place that keeps apart from the others, and whether there is one."""
+    points = low + noise * (high - low)
+    apart = keeps_apart(points, others, least)
+    return points[np.arange(len(points)), np.argmax(apart, axis=1)], np.any(apart, axis=1)
 
 
 def keeps_apart(

@@ -23,5 +23,7 @@ class Memory(NamedTuple):
     """Steps until buttons are seen, and wrong ones charged, again."""
     time: Float[Array, ...]
     """Seconds since the episode's start."""
+    met: Bool[Array, ...]
+    """Whether the last step reached the goal, which has been moved since."""
     lost: Bool[Array, ...]
     """Whether no place for a new goal was found, which ends the episode."""

@@ -87,8 +87,8 @@ class Navigation(Task):
         places = draw_layouts(sources, *self._rectangles())
         yaws = np.array([random.uniform(0, 2 * np.pi, places.shape[1]) for random in randoms])
         agent, places, agent_yaw, yaws = places[:, 0], places[:, 1:], yaws[:, 0], yaws[:, 1:]
-        none = np.zeros(len(places))
-        memory = Memory(places, yaws, none.astype(int), none.astype(int), none, none.astype(bool))
+        zero, nowhere = np.zeros(len(places), int), np.zeros(len(places), bool)
+        memory = Memory(places, yaws, button=zero, timer=zero, time=1.0 * zero, met=nowhere, lost=nowhere)
         qpos = self._positions(self.robot.start(agent, agent_yaw, list(randoms)), memory)
         memory = self.renew(qpos, memory, np.ones(len(places), bool), sources)
         return qpos, np.zeros((len(qpos), self.mechanism.model.nv)), memory
@@ -158,12 +158,13 @@ class Navigation(Task):
 
     def whereabouts(self, state: State, gremlins_circle: bool = True) -> Float[Array, "... objects 2"]:
         """Return where every object is now (m): bodies that move freely where they are, others as laid out."""
-        xp = namespace(state.qpos)
-        columns = []
-        for i, name in enumerate(self.world.names):
-            moves = name in self.world.free and (gremlins_circle or not name.startswith("gremlin"))
-            columns.append(self.body(state, name)[..., :2] if moves else state.memory.places[..., i, :])
-        return xp.stack(columns, axis=-2) if columns else xp.zeros((*state.qpos.shape[:-1], 0, 2))
+        free = state.qpos[..., self.robot.nq :]
+        free = free.reshape(*free.shape[:-1], len(self.world.free), 7)[..., :2]
+        parts = []
+        for kind, columns in self.world.columns.items():
+            moves = kind in self.world.free_columns and (gremlins_circle or kind != "gremlin")
+            parts.append(free[..., self.world.free_columns[kind], :] if moves else state.memory.places[..., columns, :])
+        return namespace(free).concatenate(parts, axis=-2) if parts else state.memory.places
 
     def contacts(self, state: State, kind: str) -> Float[Array, "... n"]:
         """Return how many contacts the robot has with each object of a kind."""
@@ -232,8 +233,8 @@ class Navigation(Task):
         self, before: State, action: Float[Array, "... act"], after: State, randoms: Sequence[Random]
     ) -> tuple[Array, ...]:
         """Let time pass, and move the goal where it was reached."""
-        memory = self.ticked(after.memory)
         reached = self.success(after)
+        memory = self.ticked(after.memory)._replace(met=reached)
         return self.renew(after.qpos, memory, reached, randoms) if reached.any() else memory
 
     def ticked(self, memory: Memory) -> Memory:
@@ -260,6 +261,10 @@ class Navigation(Task):
     def terminated(self, after: State) -> Bool[Array, ...]:
         """Return where the robot is dead, or no place for a new goal was found."""
         return self.robot.dead(after) | after.memory.lost
+
+    def events(self, after: State) -> dict[str, Bool[Array, ...]]:
+        """Return where the goal was reached."""
+        return {"goal_met": after.memory.met}
 
     def marks(self, state: State) -> list[Mark]:
         """Return what cannot be touched, and the readings of the lidars as rings above the robot."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -70,11 +71,7 @@ class World:
     @cached_property
     def columns(self) -> dict[str, slice]:
         """Where the objects of each kind are among all."""
-        found, first = {}, 0
-        for group in self.groups:
-            found[group.kind] = slice(first, first + group.number)
-            first += group.number
-        return found
+        return self._slices(group.kind for group in self.groups)
 
     def count(self, kind: str) -> int:
         """Return how many objects of a kind there are."""
@@ -86,9 +83,21 @@ class World:
         return tuple(self._named("push_box") + self._named("vase") + self._named("gremlin"))
 
     @cached_property
+    def free_columns(self) -> dict[str, slice]:
+        """Where the objects of each kind are among those that move freely."""
+        return self._slices(dict.fromkeys(name.rstrip("0123456789") for name in self.free))
+
+    @cached_property
     def mocap(self) -> tuple[str, ...]:
         """Names of what mocap bodies stand for, in their order."""
         return tuple(self._named("gremlin") + [name for kind in STILL for name in self._named(kind)])
+
+    def _slices(self, kinds: Iterable[str]) -> dict[str, slice]:
+        found, first = {}, 0
+        for kind in kinds:
+            found[kind] = slice(first, first + self.count(kind))
+            first += self.count(kind)
+        return found
 
     def _named(self, kind: str) -> list[str]:
         return list(self.names[self.columns[kind]]) if kind in self.columns else []

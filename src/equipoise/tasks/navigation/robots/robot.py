@@ -37,7 +37,8 @@ class Robot(abc.ABC):
     nq: ClassVar[int]
     """How many of the positions are its own."""
     free: ClassVar[bool] = True
-    """Whether its first joint is a free one; else it slides along x and y, and turns about the vertical axis."""
+    """Whether its first joint is a free one; else it slides along x and y, and turns about the vertical axis. The first
+    two positions are x and y of the body `agent` in either case."""
     box: ClassVar[tuple[float, float]] = (0.2, 1e-3)
     """Half the width of the box that it pushes (m), and the box's density (kg/m³)."""
 
