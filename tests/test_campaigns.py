@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,9 +24,10 @@ from equipoise.campaigns import machine, process, schedule, tables, worker
 from equipoise.campaigns.check import config_of
 from equipoise.campaigns.duration import seconds_of
 from equipoise.campaigns.file import read_campaign
-from equipoise.campaigns.folder import CampaignFolder
+from equipoise.campaigns.folder import CampaignFolder, Standing
 from equipoise.campaigns.job import NO_ROOM, Job
 from equipoise.campaigns.progress import Progress
+from equipoise.campaigns.run import run_campaign
 from equipoise.cli import main
 from equipoise.errors import DiskFullError, UsageError
 from equipoise.training.config_file import VERSION
@@ -335,6 +337,34 @@ def read(path):
 
 def without_clock(path):
     return [{k: v for k, v in row.items() if not k.startswith("time/")} for row in read(path)]
+
+
+def test_a_budget_knows_how_long_earlier_runs_took(finished, tmp_path):
+    shutil.copytree(finished[0], tmp_path / "small")
+    (tmp_path / "small" / "updates.csv").unlink()  # as if the campaign had been killed
+    assert run_campaign(write(tmp_path, seeds="2"), tmp_path / "small", budget=0.5, accept_changes=True) is False
+    assert {name.name[-5:] for name in (tmp_path / "small" / "runs").iterdir()} == {"seed0"}
+    assert len(read(tmp_path / "small" / "updates.csv")) == 2 * 3
+
+
+def test_what_a_run_will_take_is_what_is_left_of_it(tmp_path, monkeypatch):
+    jobs = [Job(task=task, algorithm="a", base="a", seed=seed, total_steps=100) for task in "xy" for seed in (0, 1)]
+    rows = (
+        {"steps": 20, "steps_per_second": 4.0},
+        {"steps": 40, "steps_per_second": 2.0},
+        {"steps": 100, "steps_per_second": 6.0},
+    )
+    taken = [rows, rows[:2], rows[:1], ()]
+    monkeypatch.setattr("equipoise.campaigns.folder.provenance", dict)
+    folder = CampaignFolder.begin(tmp_path / "campaign", "stub", jobs, "")
+    standing = {job.name: Standing("stopped", list(seen)) for job, seen in zip(jobs, taken, strict=True)}
+    monkeypatch.setattr(folder, "standing", lambda job: standing[job.name])
+    lasted = schedule._known(folder)
+    assert {name: seconds for name, (_, seconds) in lasted.items()} == pytest.approx(
+        {jobs[0].name: 5 + 10 + 10, jobs[1].name: 15 / 0.4, jobs[2].name: 5 / 0.2}
+    )
+    left = [schedule._expected(folder, job, lasted) for job in jobs]
+    assert left == pytest.approx([0, 0.6 * 37.5, 0.8 * 25, 25])
 
 
 def test_what_is_printed_to_a_pipe_is_a_line_a_run_and_a_table(finished):

@@ -54,7 +54,10 @@ def costs_of(columns: Collection[str]) -> list[str]:
 def _read(path: Path, needed: Sequence[str], of_a_cost: Sequence[str]) -> Columns:
     names, lines = open_table(path)
     if not names:
-        raise UsageError(f"{path} has no rows: no run of the campaign is finished, or its tables are not written yet")
+        raise UsageError(
+            f"{path} has no rows: no run of the campaign is finished, or its tables are not "
+            "written yet (equipoise campaign FILE --budget 0s writes them)"
+        )
     for column in [*needed, *(f"{column}/{name}" for name in costs_of(names) for column in of_a_cost)]:
         if column not in names:
             raise UsageError(f"{path}, line 1: there is no column {column!r}; allowed: the columns of a campaign")

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
 
+import numpy as np
+
 from equipoise.campaigns.job import Job
 from equipoise.campaigns.provenance import provenance
 from equipoise.errors import UsageError, described
@@ -45,6 +47,12 @@ class Standing:
     def steps(self) -> int:
         """Environment steps done."""
         return int(self.rows[-1]["steps"]) if self.rows else 0
+
+    @property
+    def seconds(self) -> float:
+        """Seconds that its iterations took."""
+        steps = np.diff([0, *(row["steps"] for row in self.rows)])
+        return float(sum(steps / np.array([row["steps_per_second"] for row in self.rows])))
 
 
 class CampaignFolder:

@@ -48,7 +48,7 @@ def run_side_by_side(
     waiting, running = deque(jobs), 0
     tries: Counter[tuple[str, Outcome]] = Counter()
     began = paused_until = time.monotonic()
-    lasted: dict[str, tuple[str, float]] = {}
+    lasted = {} if budget is None else _known(folder)
     try:
         engine.begin(folder, jobs, say)
         while waiting or running:
@@ -56,7 +56,8 @@ def run_side_by_side(
                 running -= 1
                 outcome = _settle(folder, end, tries)
                 if outcome == "finished":
-                    lasted[end.job.name] = (end.job.task, end.seconds)
+                    before = lasted.get(end.job.name, ("", 0.0))[1]  # this try may have been the last part only
+                    lasted[end.job.name] = (end.job.task, max(before, end.seconds))
                 if outcome in ("finished", "failed"):
                     ended(end.job, outcome == "finished")
                     continue
@@ -68,7 +69,7 @@ def run_side_by_side(
                     say("the disk is full: nothing new starts until there is room")
             while waiting and running < engine.room() and time.monotonic() >= paused_until:
                 left = None if budget is None else budget - (time.monotonic() - began)
-                if left is not None and left < _expected(waiting[0], lasted):
+                if left is not None and left < _expected(folder, waiting[0], lasted):
                     waiting.clear()
                     break
                 engine.start(waiting.popleft())
@@ -79,10 +80,21 @@ def run_side_by_side(
         engine.close()
 
 
-def _expected(job: Job, lasted: dict[str, tuple[str, float]]) -> float:
-    """Return how long a run will take: as the longest so far on its task, or else on any; 0 if none is known."""
+def _known(folder: CampaignFolder) -> dict[str, tuple[str, float]]:
+    """Return by name the task of each run that has begun earlier, and how long it takes as a whole."""
+    known = {}
+    for job in folder.jobs:
+        standing = folder.standing(job)
+        if standing.steps:
+            known[job.name] = (job.task, standing.seconds * max(1.0, job.total_steps / standing.steps))
+    return known
+
+
+def _expected(folder: CampaignFolder, job: Job, lasted: dict[str, tuple[str, float]]) -> float:
+    """Return how long the rest of a run will take, by the longest on its task, or else on any; 0 if none is known."""
     same = [seconds for task, seconds in lasted.values() if task == job.task]
-    return max(same or [seconds for _, seconds in lasted.values()] or [0.0])
+    whole = max(same or [seconds for _, seconds in lasted.values()] or [0.0])
+    return whole * max(0.0, 1.0 - folder.standing(job).steps / job.total_steps)
 
 
 def _settle(folder: CampaignFolder, end: End, tries: Counter[tuple[str, Outcome]]) -> Outcome:
