@@ -463,12 +463,21 @@ def update() -> list[list[str]]:
     return [heads, *([row[name] for name in names] for row in read("update"))]
 
 
+def side_by_side() -> list[list[str]]:
+    """Return what runs side by side gain."""
+    heads = ["task", "runs at a time", "steps/s of the whole campaign", "beside one at a time"]
+    rows = read("side_by_side")
+    names = ("task", "workers", "steps_per_second", "ratio")
+    return [heads, *([row[name] for name in names] for row in rows)]
+
+
 TABLES: dict[str, Table] = {
     "first-look": first_look,
     "first-look-mujoco": first_look_mujoco,
     "ppo-step": ppo_step,
     "normaliser": normaliser,
     "update": update,
+    "side-by-side": side_by_side,
     "trpo": trpo,
     "limit-25": limit_25,
     "limit-25-kept": limit_25_kept,
