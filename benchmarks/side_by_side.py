@@ -1,6 +1,6 @@
 """What runs side by side gain: the throughput of a small campaign, by how many of its runs go on at a time.
 
-    python benchmarks/side_by_side.py [--workers 1 2] [--rounds 3]
+    python benchmarks/side_by_side.py [--workers 1 2] [--rounds 3] [--tasks SafetyHopper-v4 ...]
 
 The same campaign is run from its beginning with each number of workers in turn, round after round, and the figures are
 medians over rounds of ratios within one, as a shared machine changes its speed from minute to minute. A first campaign,
@@ -47,9 +47,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--tasks", nargs="+", default=["SafetyHalfCheetah-v4", "SafetyHopper-v4"])
     asked = parser.parse_args()
     rows = []
-    for task in ("SafetyHalfCheetah-v4", "SafetyHopper-v4"):
+    for task in asked.tasks:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "side-by-side.toml"
             file.write_text(CAMPAIGN.format(task=task, steps=STEPS), encoding="utf-8")
