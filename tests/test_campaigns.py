@@ -417,6 +417,25 @@ def test_finished_runs_are_not_repeated(finished, monkeypatch, capsys):
     assert {path: path.stat().st_mtime_ns for path in (finished[0] / "runs").rglob("*")} == before
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [('"seed": 0', '"seed": 1'), ('"num_envs": 2', '"num_envs": 4'), ('"limits": []', '"limits": [5.0]')],
+)
+@pytest.mark.parametrize("command", [[], ["run", "--index", "0"]])
+def test_a_run_that_was_changed_by_hand_is_refused(old, new, command, finished, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path)
+    shutil.copytree(finished[0], tmp_path / "campaigns" / "small")
+    config = tmp_path / "campaigns" / "small" / "runs" / "SafetyReacher-v4-crpo-seed0" / "config.json"
+    text = config.read_text()
+    assert old in text
+    config.write_text(text.replace(old, new))
+    assert main(["campaign", *command[:1], "small.toml", *command[1:]]) == 2
+    said = capsys.readouterr().err
+    assert "SafetyReacher-v4-crpo-seed0 has another configuration than the campaign's file says; remove it" in said
+    assert said.count("\n") == 1
+
+
 def test_status_says_how_it_stands(finished, capsys):
     assert main(["campaign", "status", str(finished[0])]) == 0
     said = capsys.readouterr().out

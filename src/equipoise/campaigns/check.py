@@ -6,12 +6,14 @@ import dataclasses
 from collections.abc import Sequence
 
 from equipoise.algorithms.own import load_algorithm
+from equipoise.campaigns.folder import CampaignFolder
 from equipoise.campaigns.job import Job
 from equipoise.campaigns.options import set_option
 from equipoise.errors import UsageError
 from equipoise.gradients import load
 from equipoise.problem import Problem
 from equipoise.training.config import Config, make_simulator
+from equipoise.training.run import read_config
 
 
 def begin(base: str, preset: str | None = None, task: str = "") -> Config:
@@ -39,6 +41,32 @@ def scaled(config: Config, problem: Problem, scale: float) -> Config:
     if problem.limits is None:
         raise UsageError(f"limits_scale is {scale:g}, but {problem.id} has no limits of its own; give limits")
     return dataclasses.replace(config, limits=tuple(scale * limit for limit in problem.limits))
+
+
+def whole_config_of(job: Job) -> Config:
+    """Return the configuration of a run, its limits scaled."""
+    config = config_of(job)
+    return config if job.limits_scale == 1.0 else scaled(config, problem_of(config), job.limits_scale)
+
+
+def check_begun(folder: CampaignFolder, jobs: Sequence[Job]) -> None:
+    """Raise `UsageError` for the first run that was begun with another configuration, or changed by hand since.
+
+    A finished one would otherwise be in the tables under a name that is not its own.
+    """
+    expected: dict[tuple[str, ...], Config] = {}
+    for job in jobs:
+        path = folder.run_dir(job)
+        if not (path / "config.json").exists():
+            continue
+        kind = (job.task, job.algorithm, str(job.limits_scale), job.varied)
+        if kind not in expected:
+            expected[kind] = whole_config_of(job)
+        found, _ = read_config(path, expected[kind].algorithm)
+        if found != dataclasses.replace(expected[kind], seed=job.seed):
+            raise UsageError(
+                f"{path} has another configuration than the campaign's file says; remove it to do it again"
+            )
 
 
 def problem_of(config: Config) -> Problem:

@@ -8,6 +8,7 @@ from typing import Literal
 
 from rich.console import Console
 
+from equipoise.campaigns.check import check_begun
 from equipoise.campaigns.engine import Engine
 from equipoise.campaigns.file import read_campaign
 from equipoise.campaigns.folder import CampaignFolder
@@ -86,6 +87,7 @@ def run_campaign(
             out, campaign.name, campaign.jobs, campaign.text, accept_changes, machines=where.machines
         )
         with folder.lock():
+            check_begun(folder, folder.jobs)
             left = [job for job in folder.jobs if folder.standing(job).status != "finished"]
             done = len(folder.jobs) - len(left)
             console.print(
@@ -120,6 +122,7 @@ def run_one(file: Path, index: int, out: Path | None = None, console: Console | 
         raise UsageError(f"index is {index}; allowed: from 0 to {len(campaign.jobs) - 1}, the runs of {file}")
     folder = CampaignFolder.join(out or default_folder(campaign.name), campaign.name, campaign.jobs, campaign.text)
     job = campaign.jobs[index]
+    check_begun(folder, [job])
     if folder.standing(job).status != "finished":
         with Progress(folder, console) as progress:
             run_side_by_side(folder, [job], ThisMachine(1), None, progress.ended, progress.look, progress.say)

@@ -9,7 +9,7 @@ import sys
 import threading
 from pathlib import Path
 
-from equipoise.campaigns.check import config_of, problem_of, scaled
+from equipoise.campaigns.check import check_begun, whole_config_of
 from equipoise.campaigns.folder import CampaignFolder
 from equipoise.campaigns.job import NO_ROOM, Job
 from equipoise.campaigns.provenance import processor
@@ -19,7 +19,7 @@ from equipoise.modules import served_from
 from equipoise.training import loop
 from equipoise.training.config import Config, name_to_repeat
 from equipoise.training.evaluate import evaluate
-from equipoise.training.run import Run, read_config
+from equipoise.training.run import Run
 
 
 def do(folder: CampaignFolder, job: Job, threads: int = 0, patience: float = 1.0) -> None:
@@ -29,10 +29,10 @@ def do(folder: CampaignFolder, job: Job, threads: int = 0, patience: float = 1.0
     """
     with folder.lock(job, patience):
         folder.failure(job).unlink(missing_ok=True)
+        check_begun(folder, [job])
         if folder.standing(job).status == "finished":
             return
-        config = config_of(job)
-        config = scaled(config, problem_of(config), job.limits_scale)
+        config = whole_config_of(job)
         run = _train(config, folder.run_dir(job), threads)
         evaluate(run, job.evaluation_episodes, environment=name_to_repeat(config), threads=threads)
 
@@ -40,9 +40,6 @@ def do(folder: CampaignFolder, job: Job, threads: int = 0, patience: float = 1.0
 def _train(config: Config, path: Path, threads: int) -> Run:
     if not (path / "config.json").exists():
         return loop.train(config, path, threads=threads)
-    found, _ = read_config(path, config.algorithm)
-    if found != config:
-        raise UsageError(f"{path} has another configuration than the campaign's file says; remove it to train it again")
     return loop.resume(path, environment=name_to_repeat(config), algorithm=config.algorithm, threads=threads)
 
 
