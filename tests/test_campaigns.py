@@ -419,7 +419,7 @@ def test_finished_runs_are_not_repeated(finished, monkeypatch, capsys):
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [('"seed": 0', '"seed": 1'), ('"num_envs": 2', '"num_envs": 4'), ('"limits": []', '"limits": [5.0]')],
+    [('"seed": 0', '"seed": 1'), ('"limits": []', '"limits": [5.0]')],
 )
 @pytest.mark.parametrize("command", [[], ["run", "--index", "0"]])
 def test_a_run_that_was_changed_by_hand_is_refused(old, new, command, finished, tmp_path, monkeypatch, capsys):
