@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import errno
 import json
 import os
@@ -31,26 +30,19 @@ from equipoise.campaigns.run import run_campaign
 from equipoise.cli import main
 from equipoise.errors import DiskFullError, UsageError
 from equipoise.training.config_file import VERSION
+from small_campaign import read, small, without_clock
 from synthetic import make_run
 
 PAGE = Path(__file__).parents[1] / "docs" / "campaigns.md"
 
-SMALL = """\
-name = "small"
-algorithms = ["crpo", "wide"]
-tasks = ["SafetyReacher-v4"]
-seeds = 1
-total_steps = 6000
-evaluation_episodes = 2
-
-[settings]
-num-envs = 2
-steps_per_iteration = 2000
-
+SMALL = (
+    small("crpo", "wide")
+    + """
 [algorithm.wide]
 base = "crpo"
 critic.learning-rate = 0.01
 """
+)
 
 
 def write(folder, text=SMALL, **changes):
@@ -328,15 +320,6 @@ def finished(tmp_path_factory):
             [sys.executable, "-m", "equipoise", "campaign", "small.toml"], capture_output=True, text=True, check=True
         )
     return place / "campaigns" / "small", done.stdout
-
-
-def read(path):
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def without_clock(path):
-    return [{k: v for k, v in row.items() if not k.startswith("time/")} for row in read(path)]
 
 
 def test_a_budget_knows_how_long_earlier_runs_took(finished, tmp_path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import json
 import os
 import re
@@ -25,19 +24,9 @@ from equipoise.campaigns.provenance import versions
 from equipoise.campaigns.ray_place import Place
 from equipoise.cli import main
 from equipoise.errors import UsageError
+from small_campaign import small, without_clock
 
-SMALL = """\
-name = "small"
-algorithms = ["crpo", "pcrpo"]
-tasks = ["SafetyReacher-v4"]
-seeds = 1
-total_steps = 6000
-evaluation_episodes = 2
-
-[settings]
-num-envs = 2
-steps_per_iteration = 2000
-"""
+SMALL = small("crpo", "pcrpo")
 
 PATIENCE = 600
 """Seconds for what takes some on a busy machine; only there so that nothing hangs."""
@@ -64,11 +53,6 @@ def start(folder, *options):
             stdout=said,
             stderr=subprocess.STDOUT,
         )
-
-
-def without_clock(path):
-    with path.open(newline="") as file:
-        return [{k: v for k, v in row.items() if not k.startswith("time/")} for row in csv.DictReader(file)]
 
 
 def parent(pid):

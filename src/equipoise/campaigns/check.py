@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 
 from equipoise.algorithms.own import load_algorithm
 from equipoise.campaigns.folder import CampaignFolder
@@ -56,17 +57,23 @@ def check_begun(folder: CampaignFolder, jobs: Sequence[Job]) -> None:
     """
     expected: dict[tuple[str, ...], Config] = {}
     for job in jobs:
-        path = folder.run_dir(job)
-        if not (path / "config.json").exists():
-            continue
-        kind = (job.task, job.algorithm, str(job.limits_scale), job.varied)
-        if kind not in expected:
-            expected[kind] = whole_config_of(job)
-        found, _ = read_config(path, expected[kind].algorithm)
-        if found != dataclasses.replace(expected[kind], seed=job.seed):
-            raise UsageError(
-                f"{path} has another configuration than the campaign's file says; remove it to do it again"
-            )
+        if has_begun(folder.run_dir(job)):
+            kind = (job.task, job.algorithm, str(job.limits_scale), job.varied)  # all but the seed
+            if kind not in expected:
+                expected[kind] = whole_config_of(job)
+            check_same(folder.run_dir(job), dataclasses.replace(expected[kind], seed=job.seed))
+
+
+def has_begun(path: Path) -> bool:
+    """Tell whether there is a run in the folder `path`."""
+    return (path / "config.json").exists()
+
+
+def check_same(path: Path, config: Config) -> None:
+    """Raise `UsageError` unless the run in `path` has the configuration `config`."""
+    found, _ = read_config(path, config.algorithm)
+    if found != config:
+        raise UsageError(f"{path} has another configuration than the campaign's file says; remove it to do it again")
 
 
 def problem_of(config: Config) -> Problem:

@@ -26,7 +26,6 @@ ANSWER_WITHIN = 10.0
 COUNT_EVERY = 2.0
 """Seconds between two counts of the machines."""
 
-
 GONE_WITHIN = 10.0
 """Seconds to wait until runs have ended that were told to."""
 

@@ -9,7 +9,7 @@ import sys
 import threading
 from pathlib import Path
 
-from equipoise.campaigns.check import check_begun, whole_config_of
+from equipoise.campaigns.check import check_same, has_begun, whole_config_of
 from equipoise.campaigns.folder import CampaignFolder
 from equipoise.campaigns.job import NO_ROOM, Job
 from equipoise.campaigns.provenance import processor
@@ -29,7 +29,6 @@ def do(folder: CampaignFolder, job: Job, threads: int = 0, patience: float = 1.0
     """
     with folder.lock(job, patience):
         folder.failure(job).unlink(missing_ok=True)
-        check_begun(folder, [job])
         if folder.standing(job).status == "finished":
             return
         config = whole_config_of(job)
@@ -38,8 +37,9 @@ def do(folder: CampaignFolder, job: Job, threads: int = 0, patience: float = 1.0
 
 
 def _train(config: Config, path: Path, threads: int) -> Run:
-    if not (path / "config.json").exists():
+    if not has_begun(path):
         return loop.train(config, path, threads=threads)
+    check_same(path, config)
     return loop.resume(path, environment=name_to_repeat(config), algorithm=config.algorithm, threads=threads)
 
 

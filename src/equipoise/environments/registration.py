@@ -48,8 +48,8 @@ def register_task(task: Kind) -> Kind:
 def _has_own_id(task: Task) -> bool:
     """Tell whether a task has an id that was meant for it, not the class name of one that it is derived from."""
     owner = next((kind for kind in type(task).__mro__ if "id" in vars(kind)), None)
-    inherited = owner is not type(task) and owner is not None and vars(owner)["id"] == owner.__name__
-    return "id" in vars(task) or (owner is not None and not inherited)
+    given = owner is not None and (owner is type(task) or vars(owner)["id"] != owner.__name__)
+    return given or "id" in vars(task)
 
 
 def _home(task: Task) -> tuple[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gymnasium
@@ -125,7 +125,8 @@ class SafetyVectorEnv(gymnasium.vector.VectorEnv[np.ndarray, np.ndarray, np.ndar
         infos: dict[str, Any] = {}
         if live.any():
             infos = masked(costs_in_info(self.cost_names, cost), live)
-        infos |= _events(self._physics.events(), counted)
+        events = self._physics.events()
+        infos |= reported(events, {name: where & counted for name, where in events.items()})
         if diverged.any():
             infos |= masked({"diverged": diverged}, live)
         ended = terminated | truncated
@@ -171,13 +172,12 @@ class SafetyVectorEnv(gymnasium.vector.VectorEnv[np.ndarray, np.ndarray, np.ndar
         return self._seeds
 
 
-def _events(events: dict[str, Bool[np.ndarray, " N"]], counted: Bool[np.ndarray, " N"]) -> dict[str, Any]:
-    """Return what has happened somewhere, as Gymnasium puts together what only some environments report."""
-    happened = {name: where & counted for name, where in events.items()}
+def reported(values: Mapping[str, np.ndarray], masks: Mapping[str, Bool[np.ndarray, " N"]]) -> dict[str, Any]:
+    """Return, with its mask and blank outside of it, each of `values` that any environment reports."""
     infos: dict[str, Any] = {}
-    for name, where in happened.items():
-        if where.any():
-            infos |= masked({name: where}, where)
+    for key, mask in masks.items():
+        if mask.any():
+            infos |= masked({key: np.where(mask, values[key], values[key].dtype.type())}, mask)
     return infos
 
 
@@ -193,9 +193,5 @@ def final(
     last = np.full(len(ended), None, dtype=object)
     for i in np.flatnonzero(ended):
         last[i] = observation[i].copy()
-    told: dict[str, Any] = {}
-    for key in [key for key in infos if key[0] != "_"]:
-        where = infos[f"_{key}"] & ended
-        if where.any():
-            told |= masked({key: np.where(where, infos[key], infos[key].dtype.type())}, where)
-    return masked({"final_obs": last, "final_info": told}, ended)
+    info = reported(infos, {key: infos[f"_{key}"] & ended for key in infos if key[0] != "_"})
+    return masked({"final_obs": last, "final_info": info}, ended)

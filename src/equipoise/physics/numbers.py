@@ -32,7 +32,8 @@ def checked(problem: Problem, step: Transition, entry: Callable[[int], str] = st
     """
     numbers = np.concatenate([step.observation, step.reward[:, None], step.cost], axis=1)
     wrong = _broken(numbers) & ~step.diverged[:, None]
-    negative = (step.cost < 0) & ~(step.diverged | wrong.any(axis=1))[:, None]
+    diverged = step.diverged | wrong.any(axis=1)
+    negative = (step.cost < 0) & ~diverged[:, None]
     if negative.any():
         env, k = np.argwhere(negative)[0].tolist()
         raise UsageError(
@@ -47,8 +48,8 @@ def checked(problem: Problem, step: Transition, entry: Callable[[int], str] = st
     value = numbers[env, i]
     what = f"{names[i - size]} of {value:g}" if i >= size else _seen(value, entry(i))
     return step._replace(
-        terminated=step.terminated & ~wrong.any(axis=1),
-        diverged=step.diverged | wrong.any(axis=1),
+        terminated=step.terminated & ~diverged,
+        diverged=diverged,
         reason=step.reason or f"{problem.id}.step gives {what}; {FINITE}",
     )
 
