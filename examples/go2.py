@@ -109,7 +109,7 @@ class Walk(equipoise.Task):
 
     def limits(self) -> tuple[float, ...]:
         """Return limits that stand for 20 % of the peak torques, 5 % of the steps, and 0.08 m/s of each foot."""
-        return 0.2**2 * self.horizon, 0.05 * self.horizon, 4 * 0.08 * self.horizon
+        return 0.04 * self.horizon, 0.05 * self.horizon, 4 * 0.08 * self.horizon
 
     def begin(self, randoms):
         """Draw joint angles near the home stance, and a speed."""
