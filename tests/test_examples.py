@@ -79,6 +79,7 @@ def actions(physics: NativePhysics, steps: int) -> np.ndarray:
 
 
 @every_robot
+@pytest.mark.filterwarnings("ignore:.*Box:UserWarning")
 def test_a_robot_passes_gymnasiums_checks(module):
     task = task_of(module)
     check_env(gymnasium.make(f"equipoise/{task.id}").unwrapped, skip_render_check=True)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import equipoise
+from equipoise.environments.gymnasium_env import SafetyEnv
 from equipoise.errors import UsageError
 from equipoise.physics import NativePhysics
 from equipoise.rendering import backend
@@ -221,7 +222,7 @@ def test_without_a_render_mode_nothing_is_drawn():
 
 def test_an_unknown_render_mode_is_refused():
     with pytest.raises(UsageError, match="unknown render_mode 'rgb_aray'; did you mean 'rgb_array'"):
-        equipoise.environments.gymnasium_env.SafetyEnv("SafetyAnt-v4", render_mode="rgb_aray")
+        SafetyEnv("SafetyAnt-v4", render_mode="rgb_aray")
 
 
 # What can draw here
