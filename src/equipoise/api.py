@@ -26,6 +26,7 @@ def train(
     *,
     run_dir: str | Path | None = None,
     threads: int = 0,
+    device: str | None = None,
     watch: Watcher | None = None,
     **options: Any,
 ) -> Run:
@@ -38,6 +39,7 @@ def train(
             callable that makes one.
         run_dir: the new folder of the run; by default `runs/TASK-ALGORITHM-seedSEED`.
         threads: physics threads (0: all cores); results do not depend on it.
+        device: where JAX computes the updates, as in `cpu`, `gpu` or `gpu:1`; by default where it would by itself.
         watch: called with every iteration's row of metrics, once its checkpoint is on the disk. If it returns False,
             training ends there, and `resume` goes on; anything else, None too, changes nothing. Without it, progress is
             shown on stderr where somebody looks: at a terminal, or in a notebook.
@@ -64,7 +66,9 @@ def train(
     environment = None if isinstance(task, str) else task
     threads = as_declared(int, threads, "threads")
     with Display(config, shown=None if watch is None else False) as display:
-        return loop.train(config, folder, environment=environment, threads=threads, watch=watch or display.show)
+        return loop.train(
+            config, folder, environment=environment, threads=threads, device=device, watch=watch or display.show
+        )
 
 
 def algorithm_of(algorithm: str | Algorithm | Rule) -> Algorithm:
@@ -91,6 +95,7 @@ def resume(
     environment: Environment | None = None,
     algorithm: Algorithm | Rule | None = None,
     threads: int = 0,
+    device: str | None = None,
     watch: Watcher | None = None,
 ) -> Run:
     """Continue the run in `run_dir` bit for bit from its newest checkpoint, and return it.
@@ -100,6 +105,7 @@ def resume(
         environment: the user's own, to be given again where the task is a callable or a MODULE:ID.
         algorithm: the user's own, where the run has one.
         threads: physics threads (0: all cores); results do not depend on it.
+        device: where JAX computes the updates, as in `cpu`, `gpu` or `gpu:1`; by default where it would by itself.
         watch: as for `train`.
 
     Raises:
@@ -110,7 +116,9 @@ def resume(
     config, problem = read_config(folder, own)
     steps = steps_done(folder, problem)
     with Display(config, steps, shown=None if watch is None else False) as display:
-        return loop.resume(folder, environment=environment, algorithm=own, threads=threads, watch=watch or display.show)
+        return loop.resume(
+            folder, environment=environment, algorithm=own, threads=threads, device=device, watch=watch or display.show
+        )
 
 
 def default_run_dir(config: Config) -> Path:

@@ -9,7 +9,7 @@ from typing import ParamSpec, TypeVar
 
 import jax
 
-from equipoise.errors import UsageError
+from equipoise.errors import UsageError, printable
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -19,6 +19,7 @@ class _Process:
     """What this process has done with JAX."""
 
     used = False
+    has_device = False
     forked_after_use = False
 
     @classmethod
@@ -30,11 +31,25 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_Process.note_fork)
 
 
+def _demand_a_device() -> None:
+    """Raise `UsageError` where JAX finds nothing to compute on, as when JAX_PLATFORMS names a GPU that is not there."""
+    if _Process.has_device:
+        return
+    try:
+        _Process.has_device = bool(jax.devices())
+    except (RuntimeError, AssertionError):  # the latter for CUDA without its plugin
+        asked = printable(os.environ.get("JAX_PLATFORMS", ""))
+        raise UsageError(
+            f"JAX has nothing to compute on: JAX_PLATFORMS is {asked!r}; allowed: cpu, and platforms whose plugin is "
+            "installed (for an NVIDIA GPU, 'equipoise[cuda]')"
+        ) from None
+
+
 def uses_jax(function: Callable[P, T]) -> Callable[P, T]:
     """Let `function` compute in single precision, whatever JAX_ENABLE_X64 says: what is learned does not depend on it.
 
     In a process that was forked from one that had used JAX, it raises `UsageError` instead: JAX's threads are not there
-    any more, and it would wait for them for ever.
+    any more, and it would wait for them for ever. It does so, too, where JAX finds no device to compute on.
     """
 
     @functools.wraps(function)
@@ -45,6 +60,7 @@ def uses_jax(function: Callable[P, T]) -> Callable[P, T]:
                 'multiprocessing.get_context("spawn"), or before anything is trained or loaded'
             )
         _Process.used = True
+        _demand_a_device()
         with jax.enable_x64(False):
             return function(*arguments, **options)
 

@@ -23,6 +23,7 @@ from equipoise.problem import Batch, Problem
 from equipoise.training.budget import renew_budget
 from equipoise.training.checkpoint import RunState, save_checkpoint
 from equipoise.training.config import Config, Environment, make_simulator, reopen_simulator
+from equipoise.training.device import computing_on
 from equipoise.training.episodes import EpisodeLog
 from equipoise.training.folder import command, demand_new, reserved
 from equipoise.training.jax_doors import uses_jax
@@ -43,6 +44,7 @@ def train(
     *,
     environment: Environment | None = None,
     threads: int = 0,
+    device: str | None = None,
     watch: Watcher | None = None,
 ) -> Run:
     """Train as `config` says into the new folder `run_dir`, and return the run.
@@ -50,13 +52,16 @@ def train(
     It is finished, or ends where `watch` returned False; `resume` goes on from there.
 
     `environment` is the user's own where the task is none of the library. `threads` is the number of physics threads
-    (0: all cores); results do not depend on it. Raises `UsageError` for anything in `config` that is not allowed,
-    before anything is written.
+    (0: all cores); results do not depend on it. `device` is where JAX computes (`cpu`, `gpu:1`; by default where it
+    would by itself). Raises `UsageError` for anything that is not allowed, before anything is written.
     """
     config = config.plain()
     demand_new(run_dir)
     run_dir = run_dir.absolute()  # whatever the working folder is by the end
-    with contextlib.closing(Environments(lambda sized: make_simulator(sized, threads, environment), config)) as envs:
+    with (
+        computing_on(device),
+        contextlib.closing(Environments(lambda sized: make_simulator(sized, threads, environment), config)) as envs,
+    ):
         config.check(envs.problem)
         with reserved(run_dir, new=True):
             _learn(config, envs, run_dir, first_state(config, envs.problem), watch)
@@ -70,6 +75,7 @@ def resume(
     environment: Environment | None = None,
     algorithm: Algorithm | None = None,
     threads: int = 0,
+    device: str | None = None,
     watch: Watcher | None = None,
 ) -> Run:
     """Continue the run in `run_dir` from its newest checkpoint, bit for bit as if it had never stopped.
@@ -78,7 +84,8 @@ def resume(
     checkpoint they led to is gone.
 
     `environment` has to be given again where the task is a callable or a MODULE:ID, and `algorithm` where the run has
-    one of the user's own. A run that is complete needs no environment: it is returned as it is.
+    one of the user's own. A run that is complete needs no environment: it is returned as it is. `device` is as for
+    `train`; on another kind of device than before, what follows differs in its last bits.
     """
     config, problem = read_config(run_dir, algorithm)
     run_dir = run_dir.absolute()
@@ -87,6 +94,7 @@ def resume(
             pass
         return Run.load(run_dir, algorithm)
     with (
+        computing_on(device),
         contextlib.closing(
             Environments(lambda sized: reopen_simulator(sized, problem, threads, environment), config)
         ) as envs,

@@ -34,9 +34,10 @@ def reshaped(lens: Lens, batch: Batch, limits: Float[Array, " K"]) -> Batch:
     return batch if type(lens).reshape is Lens.reshape else compiled_reshape(lens, batch, limits)
 
 
-@uses_jax  # again, since JAX's precision is a thread's own
-def _fitted(*arguments: Any) -> Critics:
-    return jax.block_until_ready(compiled_fit(*arguments))
+@uses_jax  # again, since JAX's precision is a thread's own, as is its default device
+def _fitted(device: jax.Device | None, *arguments: Any) -> Critics:
+    with jax.default_device(device):
+        return jax.block_until_ready(compiled_fit(*arguments))
 
 
 @uses_jax
@@ -59,6 +60,7 @@ def update(
     with ThreadPoolExecutor(1) as pool:
         fitting = pool.submit(
             _fitted,
+            jax.config.jax_default_device,  # type: ignore[attr-defined]
             state.critics,
             flat.observation,
             prepared.targets,
