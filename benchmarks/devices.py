@@ -35,7 +35,7 @@ from studies import save
 TABLE = Path(__file__).parents[1] / "docs" / "results" / "data" / "devices.csv"
 TASK = "SafetyHalfCheetah-v4"
 STEPS = 1000
-SIZES = [(20, (64, 64)), (20, (256, 256)), (200, (64, 64)), (200, (256, 256))]
+SIZES = [(20, (64, 64)), (20, (256, 256)), (100, (64, 64))]
 """Environments, and hidden layers."""
 NAMES = ("pcrpo", "ppo_lag")
 """Algorithms: one on each kind of step."""

@@ -471,6 +471,18 @@ def side_by_side() -> list[list[str]]:
     return [heads, *([row[name] for name in names] for row in rows)]
 
 
+def devices() -> list[list[str]]:
+    """Return what an update takes on a processor and on a GPU."""
+    heads = ["algorithm", "environments", "networks", "processor, ms", "GPU, ms", "GPU / processor", "step differs by"]
+    table, here = [heads], {}
+    for row in read("devices"):
+        here[row["device"]] = row
+        if row["device"] != "cpu":
+            size = [row["algorithm"], row["num_envs"], row["hidden"]]
+            table.append([*size, here["cpu"]["wall_ms"], row["wall_ms"], row["of_cpu"], row["difference"]])
+    return table
+
+
 TABLES: dict[str, Table] = {
     "first-look": first_look,
     "first-look-mujoco": first_look_mujoco,
@@ -478,6 +490,7 @@ TABLES: dict[str, Table] = {
     "normaliser": normaliser,
     "update": update,
     "side-by-side": side_by_side,
+    "devices": devices,
     "trpo": trpo,
     "limit-25": limit_25,
     "limit-25-kept": limit_25_kept,
