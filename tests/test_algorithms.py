@@ -134,6 +134,17 @@ class WrongMode(Broken):
 
 
 @settings
+class Weak(Broken):
+    """Begins with a number that JAX takes for a constant of no type of its own."""
+
+    def init(self, constraints):
+        return jnp.full(constraints, 1.0)
+
+    def plan(self, memory, seen):
+        return jnp.asarray(memory, jnp.float32), Broken.plan(self, (), seen)[1]
+
+
+@settings
 class Unruly(Broken):
     """Depends on how far away a limit is that never binds."""
 
@@ -150,6 +161,7 @@ class Unruly(Broken):
         (WrongMode(), contract.check_plans, "mode 0 for a first candidate"),
         (Unsound(), contract.check_plans, "the memory is not sound"),
         (Silent(), contract.check_columns, "but logs describes"),
+        (Weak(), contract.check_update_repeats, "init makes .rule weak"),
         (Unruly(), contract.check_limits_that_never_bind, "a limit that never binds moves the policy"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Rule) else "",

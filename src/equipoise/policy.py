@@ -96,7 +96,7 @@ class GaussianPolicy(eqx.Module):
         """Draw a policy whose mean is near the middle everywhere. By default the middle is 0 and the unit 1."""
         network = TanhMLP.create(key, observation_size, action_size, hidden, last_gain=1e-3)
         zeros, ones = (0.0,) * action_size, (1.0,) * action_size
-        return cls(network, jnp.full(action_size, log_std), log_std_floor, middle or zeros, unit or ones)
+        return cls(network, jnp.full(action_size, log_std, jnp.float32), log_std_floor, middle or zeros, unit or ones)
 
     @property
     def log_std(self) -> Float[Array, " act"]:

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from equipoise.algorithms.algorithm import Algorithm, LearnerState, Report
+from equipoise.algorithms.algorithm import Algorithm, LearnerState, Report, join
 from equipoise.algorithms.learner import Learner
 from equipoise.algorithms.own import as_algorithm, load_algorithm
 from equipoise.algorithms.rule import BALANCE, REWARD, SAFETY, Plan, Rule, Seen
@@ -101,8 +101,10 @@ def check_columns(algorithm: Algorithm) -> None:
 
 
 def check_update_repeats(algorithm: Algorithm) -> None:
-    """An update repeats to the bit, leaves finite numbers, and its state survives being written to a file."""
+    """An update repeats to the bit, leaves finite numbers of the types that it found, and can be written to a file."""
     state, batch = _first(algorithm)
+    fresh = small(algorithm).init(observed(Bandit(), algorithm.lens).problem, jnp.ones(1), jax.random.key(0))
+    _check_types(fresh, state)
     once, again = (_updated(algorithm, state, batch, 1.0) for _ in range(2))
     for a, b in zip(_bytes(once), _bytes(again), strict=True):
         assert a == b, "two updates from the same state and batch differ"
@@ -118,13 +120,28 @@ def check_update_repeats(algorithm: Algorithm) -> None:
     assert _bytes(second) == _bytes(resumed), "a state that was written and read again goes on in another way"
 
 
+def _check_types(first: LearnerState, later: LearnerState) -> None:
+    """Weak types count, too: where `init` leaves one, the second update is compiled anew."""
+    pairs = zip(jax.tree_util.tree_leaves_with_path(first), jax.tree.leaves(later), strict=True)
+    for (path, one), other in pairs:
+        types = [f"{'weak ' * getattr(x, 'weak_type', False)}{jnp.shape(x)} {jnp.asarray(x).dtype}" for x in (one, other)]
+        where = jax.tree_util.keystr(path)
+        assert types[0] == types[1], f"init makes {where} {types[0]}, and an update makes it {types[1]}"
+
+
 def check_update_is_pure(algorithm: Algorithm) -> None:
-    """`jax.jit(jax.vmap(update))` over limits does what updates one after the other do."""
+    """`jax.jit(jax.vmap(update))` over limits does what updates one after the other do.
+
+    The critics' fit is left out: it is the same for all algorithms, and sees no limit.
+    """
     state, batch = _first(algorithm)
     limits = jnp.asarray([[0.2], [2.0], [500.0]])
+    made = small(algorithm)
 
     def alone(state: LearnerState, batch: Batch, limit: Array) -> tuple[LearnerState, Report]:
-        return small(algorithm).update(state, batch, limit, jnp.asarray(0.5), jax.random.key(1))
+        prepared, key = made.prepare(state, batch, limit), jax.random.key(1)
+        moved = made.improve(state, prepared, batch.estimate, limit, jnp.asarray(0.5), key)
+        return join(moved, state.critics, prepared)
 
     together = jax.jit(jax.vmap(alone, (None, None, 0)))(state, jax.tree.map(jnp.asarray, batch), limits)
     for i, limit in enumerate(limits):
