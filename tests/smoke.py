@@ -1,6 +1,6 @@
-"""The built wheel as its user meets it: in an empty environment, outside of the repository, on one Python after another.
+"""The built wheel as its user meets it: in an empty environment, outside of the repository, on every Python there is.
 
-`python tests/smoke.py WHEEL PYTHON …` installs the wheel with each interpreter that is there, and trains, resumes and
+`python tests/smoke.py WHEEL PYTHON …` installs the wheel with each interpreter that is there, trains, resumes and
 evaluates with it. It stops at the first command that fails.
 """
 
