@@ -1,4 +1,4 @@
-"""How Sphinx builds the site, `make docs`: from the Markdown files as they are, with the repository's root as its source.
+"""How Sphinx builds the site, `make docs`: from the Markdown files as they are, the repository's root being its source.
 
 So README.md, CONTRIBUTING.md and the others at the root are pages too, and every link between documents is the same on
 the site as it is in the repository.
@@ -61,6 +61,12 @@ def copy_pages(app: Sphinx, exception: Exception | None) -> None:
             shutil.copy(Path(__file__).parent / page, Path(app.outdir) / "docs" / page)
 
 
+def list_folder(app: Sphinx, page: str, content: list[str]) -> None:
+    """Let the README of a folder be above the folder's other pages in the site's contents."""
+    if page.endswith("/README"):
+        content[0] += "\n```{toctree}\n:hidden:\n:glob:\n\n*\n```\n"
+
+
 def read_docstring(app: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:
     """Rewrite a docstring, which is plain text, as what Sphinx reads."""
     lines[:] = as_rst(lines)
@@ -85,6 +91,7 @@ def name_arrays(app: Sphinx, domain: str, kind: str, described: nodes.Element) -
 
 def setup(app: Sphinx) -> None:
     """Connect the functions above."""
+    app.connect("source-read", list_folder)
     app.connect("build-finished", copy_pages)
     app.connect("autodoc-process-docstring", read_docstring)
     app.connect("object-description-transform", name_arrays)
