@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOWEST := .venv-lowest
 NEWEST := .venv-newest
-SPHINX = $(BIN)/sphinx-build -c docs --fail-on-warning --keep-going --quiet --doctree-dir build/doctrees
+SPHINX = $(BIN)/sphinx-build -c docs --fail-on-warning --keep-going --quiet --fresh-env --write-all
 # The interpreters that `make smoke` tries; those that are not there it skips.
 PYTHONS ?= python3.11 python3.12 python3.13 python3.14
 

@@ -84,7 +84,7 @@ algorithm.Annotated = Plainly  # type: ignore[attr-defined]
 
 def name_arrays(app: Sphinx, domain: str, kind: str, described: nodes.Element) -> None:
     """Call an array in a signature `Array`, and not by the place where JAX keeps it."""
-    for text in described.findall(nodes.Text):
+    for text in list(described.findall(nodes.Text)):
         if text == "jaxlib._jax.Array":
             text.parent.replace(text, nodes.Text("Array"))
 
