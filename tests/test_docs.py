@@ -33,6 +33,7 @@ from equipoise.training.run import Run
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 OWN_ENVIRONMENT = ROOT / "docs" / "your-own-environment.md"
+TUTORIAL = ROOT / "docs" / "tutorial.md"
 OWN_AGGREGATOR = ROOT / "docs" / "aggregators.md"
 OWN_ROBOT = ROOT / "docs" / "your-own-robot.md"
 OWN_ALGORITHM = ROOT / "docs" / "your-own-algorithm.md"
@@ -165,7 +166,7 @@ def commands(path):
     found = []
     for _, text in blocks(path, *SHELL):
         for line in text.replace("\\\n", " ").replace("$SLURM_ARRAY_TASK_ID", "0").splitlines():
-            words = shlex.split(line.removeprefix("$ "), comments=True)
+            words = shlex.split(line.removeprefix("$ ").partition(" > ")[0], comments=True)
             if words[:3] == ["python", "-m", "equipoise"]:
                 found.append(words[3:])
             elif words and Path(words[0]).name == "equipoise":
@@ -234,6 +235,22 @@ def test_there_are_commands_for_every_algorithm_and_preset():
     for name, entry in ALGORITHMS.items():
         command = f"train {name} SafetyHopperVelocity-v1"
         assert {command, *(f"{command} --preset {preset}" for preset in entry.presets)} <= asked
+
+
+def test_the_tutorial_does_what_it_says(tmp_path, monkeypatch, capsys):
+    """From the first command to the policy in Python, with a hundredth of its steps; `render` has tests of its own."""
+    monkeypatch.chdir(tmp_path)
+    for arguments in commands(TUTORIAL):
+        if arguments[0] != "render":
+            less = ["--num-envs", "2", "--steps-per-iteration", "2000"] if arguments[0] == "train" else []
+            less += ["--episodes", "3"] if arguments[0] == "evaluate" else []
+            assert main([word.replace("200_000", "2000") for word in arguments] + less) == 0, capsys.readouterr().err
+    assert Path("comparison.png").exists()
+    ((_, program),) = blocks(TUTORIAL, "python")
+    capsys.readouterr()
+    exec(compile(program, TUTORIAL, "exec", dont_inherit=True), {"__name__": "__main__"})
+    reward, cost, word, limit = capsys.readouterr().out.split()
+    assert float(reward) < 0 < float(cost) and (word, float(limit)) == ("limit", 156.0)
 
 
 def test_the_commands_for_an_own_environment_do_what_they_say(tmp_path, monkeypatch, capsys):

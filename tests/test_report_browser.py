@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import time
 
 import pytest
@@ -11,17 +10,12 @@ import pytest
 from equipoise.cli import main
 from synthetic import make_campaign
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (pip install --group dev)")
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here (apt-get install chromium)")
-
 METHODS = {"crpo": (0.8, 0.6), "pcrpo slack.low=-0.5": (1.0, 0.8), "ppo_lag": (1.5, 1.4)}
 TASKS = {"SafetyHopper-v4": {"cost": 25.0}, "Own-v0": {'<b onclick="x()">tilt</b>': 4.0}}
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory):
+def address(browser, tmp_path_factory):
     """The address of a report's page, a file."""
     folder = make_campaign(tmp_path_factory.mktemp("campaigns") / "look", METHODS, TASKS, seeds=2)
     film = folder / "runs" / "SafetyHopper-v4-crpo-seed0" / "film.mp4"
@@ -29,36 +23,6 @@ def address(tmp_path_factory):
     film.write_bytes(b"no film")
     assert main(["report", str(folder)]) == 0
     return (folder / "report.html").as_uri()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def open_page(browser, address):
-    """Open the page on a screen; in the end nothing may have been complained of, and nothing fetched."""
-    said, fetched, contexts = [], [], []
-
-    def open_(width=1280, height=900, scheme="light"):
-        context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("request", lambda request: fetched.append(request.url))
-        page.goto(address)
-        return page
-
-    yield open_
-    for context in contexts:
-        context.close()
-    assert said == []
-    assert {url for url in fetched if not url.startswith("data:")} == {address}
 
 
 def column(page, table, name):

@@ -36,6 +36,7 @@ equipoise: safe reinforcement learning by gradient manipulation
   equipoise tasks [ID]        list the tasks, or say everything about one
   equipoise algorithms        list the algorithms
   equipoise theory            the convergence result, on problems that are solved exactly
+  equipoise completion SHELL  a script with which bash or zsh completes all this
 
 `equipoise COMMAND --help` explains every option; `equipoise train ALGORITHM --help` those of an algorithm.
 """
@@ -55,6 +56,7 @@ COMMANDS = {
     "tasks": "lists",
     "algorithms": "lists",
     "theory": "studies",
+    "completion": "completion",
 }
 """For each command the module of this package that has a function of its name, imported when it is asked for."""
 
