@@ -36,6 +36,9 @@ class Training:
     """New folder for the run; by default runs/TASK-ALGORITHM-seedSEED."""
     threads: int = 0
     """Physics threads, 0 for all cores. Results do not depend on it."""
+    workers: int = 0
+    """For an environment that is not of this library: processes that step it, 0 for this process alone. Results do not
+    depend on it."""
     preset: str | None = None
     """Settings to begin from instead of the defaults: `omnisafe` for those of its published table, where an algorithm
     has them. Other options change them further."""
@@ -60,7 +63,7 @@ def train(arguments: list[str]) -> None:
         load(balance)
     folder = (asked.run_dir or default_run_dir(config)).absolute()
     with _stoppable(folder, config), Display(config, shown=True) as display:
-        run = loop.train(config, near(folder), threads=asked.threads, watch=display.show)
+        run = loop.train(config, near(folder), threads=asked.threads, workers=asked.workers, watch=display.show)
     _finish(run)
 
 
@@ -70,6 +73,7 @@ def resume(
     algorithm: AlgorithmName = None,
     aggregator: AggregatorName = None,
     threads: int = 0,
+    workers: int = 0,
 ) -> None:
     """Continue a run from its newest checkpoint, bit for bit as if it had never stopped.
 
@@ -79,6 +83,8 @@ def resume(
         algorithm: For a run of an algorithm MODULE:NAME, the same again: it allows the import.
         aggregator: For a run with an aggregator MODULE:NAME, the same again: it allows the import.
         threads: Physics threads, 0 for all cores. Results do not depend on it.
+        workers: Processes that step an environment that is not of this library, 0 for this process alone. Results do
+            not depend on it.
     """
     if aggregator is not None:
         load(aggregator)
@@ -86,7 +92,9 @@ def resume(
     config, problem = read_config(run, own)
     complete, steps = is_complete(run, config, problem), steps_done(run, problem)
     with _stoppable(run.absolute(), config), Display(config, steps, shown=True) as display:
-        finished = loop.resume(run, environment=environment, algorithm=own, threads=threads, watch=display.show)
+        finished = loop.resume(
+            run, environment=environment, algorithm=own, threads=threads, workers=workers, watch=display.show
+        )
     if complete:
         print(f"{run} was complete, nothing is left to be done: {steps} steps of {config.planned_steps}")
     _finish(finished, again=not complete)

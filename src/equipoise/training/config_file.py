@@ -84,7 +84,7 @@ def parse_config(text: str, path: Path) -> ConfigFile:
             f"format {FORMAT}{how_to_read(version)}"
         )
     try:
-        problem = build(Problem, content.pop("problem", None), "problem")
+        problem = build(Problem, _with_action(content.pop("problem", None)), "problem")
         check_problem(problem)
         name = build(str, content.get("algorithm_name"), "algorithm_name")
         seed = build(int, content.get("seed"), "seed")
@@ -92,6 +92,11 @@ def parse_config(text: str, path: Path) -> ConfigFile:
     except UsageError as error:
         raise _refusal(path, version, error) from None
     return ConfigFile(path, problem, name, seed, content, version)
+
+
+def _with_action(problem: Any) -> Any:
+    """Return what a file says of its problem; before actions could have a form, there were only vectors."""
+    return {"action": "", **problem} if isinstance(problem, dict) else problem
 
 
 def known_version(version: Any) -> str:

@@ -43,6 +43,7 @@ def train(
     *,
     environment: Environment | None = None,
     threads: int = 0,
+    workers: int = 0,
     watch: Watcher | None = None,
 ) -> Run:
     """Train as `config` says into the new folder `run_dir`, and return the run.
@@ -50,13 +51,18 @@ def train(
     It is finished, or ends where `watch` returned False; `resume` goes on from there.
 
     `environment` is the user's own where the task is none of the library. `threads` is the number of physics threads
-    (0: all cores); results do not depend on it. Raises `UsageError` for anything in `config` that is not allowed,
-    before anything is written.
+    (0: all cores), and `workers` that of processes which step an environment of the user's own (0: this one alone);
+    results depend on neither. Raises `UsageError` for anything in `config` that is not allowed, before anything is
+    written.
     """
     config = config.plain()
     demand_new(run_dir)
     run_dir = run_dir.absolute()  # whatever the working folder is by the end
-    with contextlib.closing(Environments(lambda sized: make_simulator(sized, threads, environment), config)) as envs:
+
+    def make(sized: Config) -> Simulator:
+        return make_simulator(sized, threads, environment, workers=workers)
+
+    with contextlib.closing(Environments(make, config)) as envs:
         config.check(envs.problem)
         with reserved(run_dir, new=True):
             _learn(config, envs, run_dir, first_state(config, envs.problem), watch)
@@ -70,6 +76,7 @@ def resume(
     environment: Environment | None = None,
     algorithm: Algorithm | None = None,
     threads: int = 0,
+    workers: int = 0,
     watch: Watcher | None = None,
 ) -> Run:
     """Continue the run in `run_dir` from its newest checkpoint, bit for bit as if it had never stopped.
@@ -86,12 +93,11 @@ def resume(
         with reserved(run_dir, new=False):  # nobody else is at it, and what a killed process left goes
             pass
         return Run.load(run_dir, algorithm)
-    with (
-        contextlib.closing(
-            Environments(lambda sized: reopen_simulator(sized, problem, threads, environment), config)
-        ) as envs,
-        reserved(run_dir, new=False),
-    ):
+
+    def make(sized: Config) -> Simulator:
+        return reopen_simulator(sized, problem, threads, environment, workers=workers)
+
+    with contextlib.closing(Environments(make, config)) as envs, reserved(run_dir, new=False):
         config.check(envs.problem)
         _learn(config, envs, run_dir, resumed_state(run_dir, config, envs.problem), watch)
     return Run.load(run_dir, algorithm or config.algorithm)

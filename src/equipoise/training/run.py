@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from equipoise.algorithms.algorithm import Algorithm, LearnerState
+from equipoise.environments.actions import formed, layout_from
 from equipoise.environments.observations import flatten, from_text
 from equipoise.errors import Notice, UsageError
 from equipoise.policy import Actor
@@ -68,6 +69,11 @@ def flattener(problem: Problem) -> Callable[[Any], np.ndarray] | None:
     return flat
 
 
+def former(problem: Problem) -> Callable[[np.ndarray], np.ndarray] | None:
+    """Return what makes the problem's actions of vectors; None where they are vectors."""
+    return functools.partial(formed, layout_from(problem.action, problem.action_size)) if problem.action else None
+
+
 @dataclass(frozen=True)
 class Run(Record):
     """A run's folder, opened."""
@@ -110,8 +116,9 @@ class Run(Record):
         """
         learner, lens, problem = self.state.learner, self.config.algorithm.lens, self.problem
         low, high = problem.action_low, problem.action_high
+        form = former(problem)
         if not lens.observes_budget:
-            return Actor(learner.policy, learner.observations, "", flattener(problem), low, high)
+            return Actor(learner.policy, learner.observations, "", flattener(problem), low, high, form)
         names = problem.cost_names
         first = ", ".join(f"{share:.4g}" for share in np.asarray(lens.start(learner.lens, jnp.asarray(self.limits))))
         expects = (
@@ -119,7 +126,7 @@ class Run(Record):
             f"cost ({', '.join(names)}) as a share of its limit: {first} at the start of an episode, and after each "
             "step what the lens's `left` returns"
         )
-        return Actor(learner.policy, learner.observations, expects, None, low, high)
+        return Actor(learner.policy, learner.observations, expects, None, low, high, form)
 
     @property
     def limits(self) -> tuple[float, ...]:
