@@ -141,7 +141,7 @@ def test_an_error_that_cannot_be_sent_still_tells_its_traceback(begun):
 @pytest.mark.parametrize(
     ("failure", "said"),
     [
-        (1, r"^Rover has a cost of -1 \(cost\); allowed: 0 or more"),
+        (101, r"^Rover has a cost of -1 \(cost\); allowed: 0 or more"),
         (102, r"^Rover has no 'cost' in its info \(there: thr"),
     ],
 )

@@ -66,6 +66,7 @@ class VectorisedEnvironments:
         else:
             reset_already = self._over[rows] & (self._mode is AutoresetMode.SAME_STEP)
             self._waiting[rows] = ~reset_already
+            self._observation[self._waiting] = 0.0  # what follows the end of an episode could be anything
         return self._observation[rows]
 
     def step(self, action: Float[np.ndarray, "N act"]) -> Transition:
@@ -87,7 +88,7 @@ class VectorisedEnvironments:
                 check_first(self.problem, begun, self._place)
         for begun in seen[idle & ~self._waiting]:
             check_first(self.problem, begun, self._place)
-        seen[self._waiting] = 0.0  # what follows the end of an episode could be anything
+        self._observation[self._waiting] = seen[self._waiting] = 0.0
         step = Transition(
             observation=seen,
             reward=np.where(idle, 0.0, self._numbers(rewards, "its rewards")),
