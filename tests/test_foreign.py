@@ -17,7 +17,7 @@ from equipoise.environments.safety_gymnasium import SafetyGymnasium2Gymnasium
 from equipoise.errors import UsageError
 from equipoise.physics import NativePhysics, Simulator
 from equipoise.tasks import TASKS
-from equipoise.training.run import former
+from equipoise.training.run import unflattener
 
 
 class Cart(gymnasium.Env):
@@ -250,7 +250,7 @@ def test_an_action_comes_in_the_shape_and_the_kind_of_its_space_and_the_policys_
     simulator = foreign(Recording)
     simulator.step(np.array([vector, vector]))
     problem = simulator.problem
-    acted = former(dataclasses.replace(problem))(np.clip(vector, problem.action_low, problem.action_high))
+    acted = unflattener(dataclasses.replace(problem))(np.clip(vector, problem.action_low, problem.action_high))
     for action in (*Recording.seen, acted):
         np.testing.assert_array_equal(action, np.asarray(given, space.dtype), strict=True)
 
@@ -258,7 +258,7 @@ def test_an_action_comes_in_the_shape_and_the_kind_of_its_space_and_the_policys_
 @pytest.mark.parametrize("form", ['["tuple", []]', '["box", [2]]', '["box", [2], "O"]', '["box", [3], "<f4"]', "{"])
 def test_a_form_of_actions_from_a_file_that_is_none_is_refused(form):
     with pytest.raises(UsageError, match=r"is no description of an (action|observation) of"):
-        former(dataclasses.replace(foreign().problem, action=form))
+        unflattener(dataclasses.replace(foreign().problem, action=form))
 
 
 def test_an_error_of_an_environments_own_says_which_one_it_was_and_stays_what_it_is():

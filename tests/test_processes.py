@@ -22,6 +22,7 @@ from equipoise.environments.opening import open_environments
 from equipoise.environments.processes import ProcessEnvironments
 from equipoise.environments.registered import Registered
 from equipoise.errors import UsageError
+from equipoise.films.play import play
 from equipoise.modules import served_from
 from equipoise.physics import Simulator
 
@@ -106,20 +107,31 @@ def test_a_broken_number_is_told_as_in_one_process(begun):
     assert step.reason == other.reason and step.reason.startswith("Rover.step gives a reward of nan")
 
 
-def test_a_run_is_the_same_bit_for_bit_also_when_it_is_resumed(tmp_path):
-    options = {**SIZES, "task": "rover:Rover-v0"}
-    whole = equipoise.train("trpo", run_dir=tmp_path / "looped", **options)
-    half = equipoise.train(
-        "trpo", run_dir=tmp_path / "shared", workers=2, watch=lambda row: row["iteration"] < 1, **options
-    )
+@pytest.fixture(scope="module")
+def looped(tmp_path_factory):
+    """A run on rovers that were stepped in one process."""
+    return equipoise.train("trpo", "rover:Rover-v0", run_dir=tmp_path_factory.mktemp("runs") / "looped", **SIZES)
+
+
+def test_a_run_is_the_same_bit_for_bit_also_when_it_is_resumed(looped, tmp_path):
+    whole, path = looped, tmp_path / "shared"
+    options = {**SIZES, "run_dir": path, "workers": 2}
+    half = equipoise.train("trpo", "rover:Rover-v0", watch=lambda row: row["iteration"] < 1, **options)
     assert len(half.metrics) == 1
-    resumed = equipoise.resume(tmp_path / "shared", environment="rover:Rover-v0", workers=3)
-    assert (tmp_path / "looped" / "episodes.csv").read_bytes() == (tmp_path / "shared" / "episodes.csv").read_bytes()
-    assert (tmp_path / "looped" / "config.json").read_bytes() == (tmp_path / "shared" / "config.json").read_bytes()
+    resumed = equipoise.resume(path, environment="rover:Rover-v0", workers=3)
+    for name in ("episodes.csv", "config.json"):
+        assert (looped.path / name).read_bytes() == (path / name).read_bytes()
     observation = rover.Rover().reset(seed=0)[0]
     assert whole.policy(observation).tobytes() == resumed.policy(observation).tobytes()
     found = [equipoise.evaluate(whole, 4, 0, "rover:Rover-v0", workers=workers) for workers in (0, 2)]
     assert found[0] == found[1]
+
+
+def test_a_policy_is_played_where_an_observation_is_a_dictionary(looped):
+    simulator = ForeignEnvironments(rover.Rover, 1, "Rover", COSTS, 10)
+    for deterministic in (True, False):
+        *_, last = play(looped, simulator, 1, 0, deterministic)
+        assert last.end and len(last.returns) == last.steps + 1 > 1
 
 
 # Failures

@@ -42,7 +42,7 @@ class Problem:
     observation: str = ""
     """How the environment's observation becomes a vector (`environments.observations`); empty where it is one."""
     action: str = ""
-    """How a vector becomes the environment's action (`environments.actions`); empty where it is one."""
+    """What the environment takes of an action (`environments.boxes`); empty where that is a vector of fractions."""
 
     def __repr__(self) -> str:
         sizes = f"{self.observation_size} numbers observed, {self.action_size} actions, {self.horizon} steps"

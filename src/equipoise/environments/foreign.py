@@ -12,7 +12,7 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 from jaxtyping import Float
 
-from equipoise.environments.actions import check_action_space, form_of, formed
+from equipoise.environments.boxes import check_box, text_of, unflatten
 from equipoise.environments.observations import flatten, layout_of, length, place, to_text
 from equipoise.environments.safety_gymnasium import to_five
 from equipoise.errors import UsageError
@@ -162,7 +162,7 @@ class Actions:
 
     def of(self, vectors: Float[np.ndarray, "N act"]) -> np.ndarray:
         """Return the actions of N environments."""
-        return formed(self._layout, np.clip(vectors, self.low, self.high))
+        return unflatten(self._layout, np.clip(vectors, self.low, self.high))
 
 
 def problem_of(
@@ -192,7 +192,7 @@ def problem_of(
         action_low=tuple(np.maximum(actions.low, -NO_BOUND).tolist()),
         action_high=tuple(np.minimum(actions.high, NO_BOUND).tolist()),
         observation=to_text(layout),
-        action=form_of(action_space),
+        action=text_of(action_space),
     )
 
 
@@ -232,7 +232,7 @@ def check_environment(env: Any, name: str) -> None:
             f"{name} makes {described(env)} of {'the old package gym' if old else type(env).__module__}; allowed: an "
             "environment of gymnasium's (import gymnasium in place of gym, and derive from gymnasium.Env)"
         )
-    check_action_space(env.action_space, name)
+    check_box(env.action_space, name)
     takes = inspect.signature(env.unwrapped.reset).parameters
     needed = {"seed"} if env is env.unwrapped else {"seed", "options"}  # wrappers pass both on
     if not needed <= set(takes) and not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in takes.values()):

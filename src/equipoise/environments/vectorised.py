@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 from jaxtyping import Bool, Float
 
-from equipoise.environments.actions import check_action_space
+from equipoise.environments.boxes import check_box
 from equipoise.environments.foreign import Actions, described, no_cost, number, problem_of, seeds_from
 from equipoise.environments.observations import flatten, layout_of, place
 from equipoise.errors import UsageError
@@ -45,7 +45,7 @@ class VectorisedEnvironments:
         """The user's vector environment."""
         self.num_envs = num_envs
         self._mode = mode_of(env, name)
-        check_action_space(env.single_action_space, name)
+        check_box(env.single_action_space, name)
         self._layout = layout_of(env.single_observation_space, name)
         self._actions = Actions(env.single_action_space)
         spaces = env.single_observation_space, env.single_action_space
