@@ -18,6 +18,8 @@ from equipoise.environments.registered import Registered
 from equipoise.environments.safety_gymnasium import make_vec
 from equipoise.environments.vectorised import VectorisedEnvironments
 from equipoise.errors import UsageError
+from equipoise.films.play import play
+from equipoise.films.stage import open_stage
 from equipoise.physics import NativePhysics, Simulator
 from equipoise.policy import Actor
 from equipoise.tasks import TASKS
@@ -448,4 +450,7 @@ def test_a_vector_environment_is_trained_resumed_evaluated_and_seen(tmp_path):
     assert whole.policy(np.zeros(3)).tobytes() == resumed.policy(np.zeros(3)).tobytes()
     found = equipoise.evaluate(resumed, 6, environment=counters).stochastic
     assert found.episodes == 6 and found.costs[0].mean.value > 1.0
+    stage = open_stage(resumed, (4, 4), counters)
+    *_, last = play(resumed, stage.simulator, 1, 0, deterministic=True)
+    assert last.end in ("terminated", "truncated") and stage.picture().shape == (4, 4, 3)
     assert np.isfinite([row["cost/late"] for row in whole.metrics]).all()

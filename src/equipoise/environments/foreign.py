@@ -83,7 +83,7 @@ class ForeignEnvironments:
         return self.envs[0].render_mode
 
     @property
-    def render_fps(self) -> float | None:
+    def render_fps(self) -> int | float | None:
         """Pictures a second of the first environment, where it says so."""
         return self.envs[0].metadata.get("render_fps")
 

@@ -110,7 +110,7 @@ class VectorisedEnvironments:
         return self.env.render_mode
 
     @property
-    def render_fps(self) -> float | None:
+    def render_fps(self) -> int | float | None:
         """Pictures a second, where the environment says so."""
         return self.env.metadata.get("render_fps")
 
