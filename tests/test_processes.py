@@ -73,6 +73,14 @@ def is_alive(pid: int) -> bool:
     return "Z" not in Path(f"/proc/{pid}/stat").read_text().split()[2] if Path("/proc").is_dir() else True
 
 
+def is_alive_in(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 def wait_until(holds, seconds: float = 30.0) -> bool:
     due = time.monotonic() + seconds
     while not holds() and time.monotonic() < due:
@@ -260,6 +268,9 @@ sys.path.insert(0, {tests!r})
 import rover
 from equipoise.environments.processes import ProcessEnvironments
 
+if __name__ != "__main__":
+    print("importing", flush=True)
+    time.sleep(1.0)
 if __name__ == "__main__":
     simulator = ProcessEnvironments(rover.Rover, 2, "Rover", horizon=10, workers=2)
     print(*[worker.process.pid for worker in simulator._workers], flush=True)
@@ -273,8 +284,10 @@ if __name__ == "__main__":
 
 
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="signals of POSIX")
-@pytest.mark.parametrize("ending", ["SIGINT", "SIGKILL", "SIGTERM"])
-def test_processes_end_with_whoever_started_them_and_say_nothing(ending, tmp_path):
+@pytest.mark.parametrize(
+    ("ending", "early"), [("SIGINT", True), ("SIGINT", False), ("SIGKILL", False), ("SIGTERM", False)]
+)
+def test_processes_end_with_whoever_started_them_and_say_nothing(ending, early, tmp_path):
     (tmp_path / "program.py").write_text(PROGRAM.format(tests=str(Path(__file__).parent)))
     program = subprocess.Popen(
         [sys.executable, "program.py"],
@@ -284,8 +297,10 @@ def test_processes_end_with_whoever_started_them_and_say_nothing(ending, tmp_pat
         text=True,
         start_new_session=True,
     )
-    pids = [int(word) for word in program.stdout.readline().split()]
-    assert len(pids) == 2
+    while (line := program.stdout.readline()) == "importing\n" and not early:
+        pass
+    pids = [program.pid] if early else [int(word) for word in line.split()]
+    assert len(pids) == (1 if early else 2)
     time.sleep(0.3)
     if ending == "SIGINT":
         os.killpg(program.pid, signal.SIGINT)  # as a terminal sends it: to all of them
@@ -293,7 +308,7 @@ def test_processes_end_with_whoever_started_them_and_say_nothing(ending, tmp_pat
         program.send_signal(signal.Signals[ending])
     _, err = program.communicate(timeout=60)
     assert err.count("Traceback") == (ending == "SIGINT"), "the program's own, and none of its processes'"
-    assert wait_until(lambda: not any(map(is_alive, pids)))
+    assert wait_until(lambda: not any(map(is_alive, pids)) and not is_alive_in(program.pid))
 
 
 def test_a_program_without_its_guard_is_told_what_to_do(tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import gymnasium
 import numpy as np
 import pytest
@@ -198,9 +200,22 @@ def test_a_broken_number_ends_the_episode_and_what_follows_of_it_counts_in_nothi
         assert np.isfinite(rollout.batch.observation).all() and np.isfinite(rollout.batch.next_observation).all()
 
 
+def test_a_step_that_only_resets_is_idle_whoever_asked_for_it():
+    simulator = vectorised(AutoresetMode.NEXT_STEP)
+    simulator.reset(range(NUM_ENVS), [np.random.default_rng(i) for i in range(NUM_ENVS)])
+    for _ in range(HORIZON):
+        ended = (step := simulator.step(np.zeros((NUM_ENVS, 1)))).terminated
+        if ended.any():
+            break
+    assert step.idle is None
+    after = simulator.step(np.zeros((NUM_ENVS, 1)))
+    np.testing.assert_array_equal(after.idle, ended)
+    np.testing.assert_array_equal(after.observation[ended][:, 1:], [[1, 0]] * ended.sum())
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_a_budget_begins_whole_with_every_episode_and_an_idle_step_takes_nothing_of_it(mode):
-    lens = ALGORITHMS["ppo_saute"].algorithm.lens
+    lens = dataclasses.replace(ALGORITHMS["ppo_saute"].algorithm.lens, budget_discount=0.9)  # changes it without a cost
     observer = BudgetObserver(vectorised(mode, ("cost",)), lens)
     observer.limits, observer.start = np.array([5.0]), np.array([1.0])
     batch = rolled(observer).batch
