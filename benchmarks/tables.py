@@ -471,6 +471,13 @@ def side_by_side() -> list[list[str]]:
     return [heads, *([row[name] for name in names] for row in rows)]
 
 
+def workers() -> list[list[str]]:
+    """Return what processes gain for environments of one's own."""
+    heads = ["a step of 1 ms …", "processes", "steps/s", "beside none"]
+    names = ("step", "workers", "steps_per_second", "ratio")
+    return [heads, *([row[name] for name in names] for row in read("workers"))]
+
+
 TABLES: dict[str, Table] = {
     "first-look": first_look,
     "first-look-mujoco": first_look_mujoco,
@@ -478,6 +485,7 @@ TABLES: dict[str, Table] = {
     "normaliser": normaliser,
     "update": update,
     "side-by-side": side_by_side,
+    "workers": workers,
     "trpo": trpo,
     "limit-25": limit_25,
     "limit-25-kept": limit_25_kept,

@@ -1,6 +1,6 @@
 """What processes gain: the speed of environments whose step takes a millisecond, by how many processes share them.
 
-    python benchmarks/workers.py [--workers 0 1 2 4] [--rounds 5] [--milliseconds 1]
+    python benchmarks/workers.py [--workers 0 1 2 4] [--rounds 5] [--milliseconds 1.0]
 
 One environment computes for that time, of the processor's, and another waits for it, as one does whose physics are
 another program's. 20 of each are stepped; the numbers of processes take turns, round after round, and the figures are
@@ -27,7 +27,7 @@ from studies import save
 TABLE = Path(__file__).parents[1] / "docs" / "results" / "data" / "workers.csv"
 
 NUM_ENVS = 20
-STEPS = 50
+STEPS = 25
 
 
 class Slow(gymnasium.Env):
@@ -69,7 +69,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2, 4])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--milliseconds", type=float, nargs="+", default=[1.0, 0.1])
+    parser.add_argument("--milliseconds", type=float, nargs="+", default=[1.0])
     asked = parser.parse_args()
     rows = []
     for computes in (True, False):

@@ -28,8 +28,10 @@ class Registered:
     ) -> None:
         self._id, self._render_mode, self._arguments = env_id, render_mode, dict(arguments or {})
         spec = _spec_of(env_id)
-        self.is_vectorised = spec.entry_point is None or (spec.vector_entry_point is not None and render_mode is None)
-        """Whether Gymnasium has a vector environment of its own for the id, or only that; then it makes that one."""
+        self.is_vectorised = spec.entry_point is None or (
+            spec.vector_entry_point is not None and render_mode is None and not spec.additional_wrappers
+        )
+        """Whether the id has a vector environment of its own that will do: it is drawn and wrapped only one by one."""
         self._made: EnvSpec | str = env_id.rpartition(":")[2]
         if self._arguments:
             self._made = _with_arguments(env_id, spec, self._arguments, self.is_vectorised)
