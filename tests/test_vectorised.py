@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import gymnasium
 import numpy as np
@@ -18,7 +19,7 @@ from equipoise.environments.foreign import ForeignEnvironments
 from equipoise.environments.opening import open_environments
 from equipoise.environments.registered import Registered
 from equipoise.environments.safety_gymnasium import make_vec
-from equipoise.environments.vectorised import VectorisedEnvironments
+from equipoise.environments.vectorised import VectorisedEnvironments, mode_of
 from equipoise.errors import UsageError
 from equipoise.films.play import play
 from equipoise.films.stage import open_stage
@@ -308,16 +309,24 @@ def test_nested_observations_of_rovers_are_those_of_the_looped_ones(mode):
 
 
 def test_processes_of_gymnasiums_are_a_vector_environment_like_any_other():
-    simulator = VectorisedEnvironments(
-        AsyncVectorEnv([Counter] * 2, autoreset_mode=AutoresetMode.NEXT_STEP), 2, "Counter", ("late",), HORIZON
-    )
-    other = VectorisedEnvironments(counters(2), 2, "Counter", ("late",), HORIZON)
-    try:
-        one, two = rolled(simulator, 20).batch, rolled(other, 20).batch
-        for column in ("observation", "next_observation", "cost", "valid"):
-            np.testing.assert_array_equal(getattr(one, column), getattr(two, column))
-    finally:
+    makes = [functools.partial(rover.Rover, 0.3)] * 2
+    envs = AsyncVectorEnv(makes, context="spawn"), SyncVectorEnv(makes)  # JAX does not survive a fork
+    rollouts = []
+    for env in envs:
+        simulator = VectorisedEnvironments(env, 2, "Rover", ("thrust",), HORIZON)
+        randoms = [np.random.default_rng(i) for i in range(2)]
+        steps = [simulator.reset(range(2), randoms)]
+        for _ in range(12):
+            step = simulator.step(np.full((2, 2), 0.3, np.float32))
+            over = np.flatnonzero(step.terminated).tolist()
+            steps += [step.observation, step.cost, step.idle]
+            if over:
+                simulator.reset(over, [randoms[i] for i in over])
         simulator.close()
+        rollouts.append(steps)
+    assert any(entry is not None and entry.dtype == bool for entry in rollouts[0]), "some were only reset"
+    for one, other in zip(*rollouts, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 # What is refused
@@ -387,12 +396,12 @@ def test_an_environment_that_resets_more_than_it_is_asked_to_is_refused():
 
 
 def test_processes_without_shared_memory_that_reset_twice_are_refused():
-    env = counters(2, kind=AsyncVectorEnv, shared_memory=False, context="fork")
-    try:
-        with pytest.raises(UsageError, match="without shared memory, which in the mode NEXT_STEP resets twice"):
-            VectorisedEnvironments(env, 2, "Counter", ("late",), HORIZON)
-    finally:
-        env.close()
+    env = AsyncVectorEnv.__new__(AsyncVectorEnv)  # without its processes
+    env.metadata, env.shared_memory, env.closed = {"autoreset_mode": AutoresetMode.NEXT_STEP}, False, True
+    with pytest.raises(UsageError, match="without shared memory, which in the mode NEXT_STEP resets twice"):
+        mode_of(env, "Counter")
+    env.metadata = {"autoreset_mode": AutoresetMode.SAME_STEP}
+    assert mode_of(env, "Counter") is AutoresetMode.SAME_STEP
 
 
 def test_whole_numbers_in_which_gymnasium_loses_fractions_are_refused():
