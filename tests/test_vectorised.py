@@ -459,8 +459,9 @@ def test_an_id_with_a_vector_environment_of_its_own_is_made_by_it_and_filmed_wit
         assert made == [(3, 2)] * 2
         with pytest.raises(UsageError, match="takes no argument 'width' here; it takes: depth"):
             Registered("equipoise-test/Both-v0", None, {"width": 2})
-        with pytest.raises(UsageError, match="has a vector environment of its own, which needs no workers"):
-            open_environments(Registered("equipoise-test/Both-v0"), 3, "Both", workers=2)
+        for make in (Registered("equipoise-test/Both-v0"), Native):
+            with pytest.raises(UsageError, match=r"^Both makes a vector environment, which .*; allowed with workers: "):
+                open_environments(make, 3, "Both", workers=2)
     finally:
         del gymnasium.registry["equipoise-test/Both-v0"], gymnasium.registry["equipoise-test/Only-v0"]
 

@@ -219,10 +219,7 @@ def no_cost(info: dict[str, Any], key: str, name: str, place: str = "info") -> U
 def check_environment(env: Any, name: str) -> None:
     """Raise `UsageError` unless `env` can be trained on: what `name` makes is an environment of Gymnasium's."""
     if isinstance(env, VectorEnv):
-        raise UsageError(
-            f"{name} makes a vector environment, which steps its environments itself; allowed with processes of their "
-            "own (workers): what makes one environment"
-        )
+        raise needs_no_workers(name)
     spaces = [getattr(env, space, None) for space in ("observation_space", "action_space")]
     if not all(callable(getattr(env, method, None)) for method in ("reset", "step")) or None in spaces:
         raise UsageError(f"{name} makes {described(env)}; allowed: an environment of gymnasium's")
@@ -240,6 +237,14 @@ def check_environment(env: Any, name: str) -> None:
             f"{name}.reset takes no {' and no '.join(sorted(needed - set(takes)))}; allowed: "
             "reset(self, *, seed=None, options=None), and super().reset(seed=seed) first in it"
         )
+
+
+def needs_no_workers(name: str) -> UsageError:
+    """Build the error for a vector environment `name` that is to be shared out among processes."""
+    return UsageError(
+        f"{name} makes a vector environment, which steps its environments itself; allowed with workers: what makes one "
+        "environment"
+    )
 
 
 def number(value: Any, otherwise: str) -> float:

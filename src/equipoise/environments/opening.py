@@ -8,7 +8,7 @@ from typing import Any
 
 from gymnasium.vector import VectorEnv
 
-from equipoise.environments.foreign import EnvFactory, ForeignEnvironments
+from equipoise.environments.foreign import EnvFactory, ForeignEnvironments, needs_no_workers
 from equipoise.environments.processes import ProcessEnvironments
 from equipoise.environments.registered import Registered
 from equipoise.environments.vectorised import VectorisedEnvironments
@@ -36,9 +36,9 @@ def open_environments(
         horizon: steps of a full episode, where the environment does not say.
         workers: processes that share the environments out; 0 for this process alone.
     """
-    if isinstance(make, Registered) and make.is_vectorised and workers:
-        raise UsageError(f"{name} has a vector environment of its own, which needs no workers; leave them out")
     if workers:
+        if _makes_vectorised(make):
+            raise needs_no_workers(name)
         return ProcessEnvironments(make, num_envs, name, cost_names, horizon, workers)
     made = _first(make, num_envs)
     if isinstance(made, VectorEnv):
@@ -51,6 +51,13 @@ def open_environments(
         return VectorisedEnvironments(made, num_envs, name, cost_names, horizon)
     envs = itertools.chain([made], (make() for _ in itertools.count()))
     return ForeignEnvironments(lambda: next(envs), num_envs, name, cost_names, horizon)
+
+
+def _makes_vectorised(make: EnvFactory) -> bool:
+    """Tell whether `make` is known to make a vector environment before it does."""
+    if isinstance(make, Registered):
+        return make.is_vectorised
+    return isinstance(make, type) and issubclass(make, VectorEnv)
 
 
 def _first(make: EnvFactory, num_envs: int) -> Any:
