@@ -161,7 +161,7 @@ class Unruly(Broken):
         (WrongMode(), contract.check_plans, "mode 0 for a first candidate"),
         (Unsound(), contract.check_plans, "the memory is not sound"),
         (Silent(), contract.check_columns, "but logs describes"),
-        (Weak(), contract.check_update_repeats, "init makes .rule weak"),
+        (Weak(), contract.check_update_repeats, r"init makes .rule ~?float32\[1\] weak"),
         (Unruly(), contract.check_limits_that_never_bind, "a limit that never binds moves the policy"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Rule) else "",

@@ -12,7 +12,7 @@ import rail
 from equipoise.cli import main
 from equipoise.cli.train import named_again
 from equipoise.environments.arguments import read_arguments, write_arguments
-from equipoise.environments.foreign import gymnasium_factory
+from equipoise.environments.registered import Registered
 
 TASK = "rail:Sloped-v0"
 SIZES = {"total_steps": 80, "num_envs": 2, "steps_per_iteration": 40, "limits": (1.0,)}
@@ -151,7 +151,7 @@ def test_a_callable_is_given_its_own(tmp_path):
 
 
 def test_a_class_that_passes_arguments_on_takes_those_of_the_next():
-    env = gymnasium_factory("Passing-v0", None, {"depth": 1, "slope": 0.5})()
+    env = Registered("Passing-v0", None, {"depth": 1, "slope": 0.5})()
     assert env.unwrapped.slope == 0.5
 
 

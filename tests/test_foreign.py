@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 
 import gymnasium
@@ -10,11 +11,13 @@ import pytest
 from gymnasium.spaces import Box, Dict, Discrete
 
 import equipoise  # noqa: F401 (registers the tasks)
-from equipoise.environments.foreign import ForeignEnvironments, gymnasium_factory
+from equipoise.environments.foreign import ForeignEnvironments
+from equipoise.environments.registered import Registered
 from equipoise.environments.safety_gymnasium import SafetyGymnasium2Gymnasium
 from equipoise.errors import UsageError
 from equipoise.physics import NativePhysics, Simulator
 from equipoise.tasks import TASKS
+from equipoise.training.run import unflattener
 
 
 class Cart(gymnasium.Env):
@@ -170,7 +173,7 @@ def test_the_same_generators_give_the_same_episodes():
 
 def test_our_own_task_through_the_foreign_door_is_native_physics(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # MuJoCo writes its warnings into the working folder
-    simulator = ForeignEnvironments(gymnasium_factory("equipoise/SafetyHopper-v4"), 1, "SafetyHopper-v4")
+    simulator = ForeignEnvironments(Registered("equipoise/SafetyHopper-v4"), 1, "SafetyHopper-v4")
     physics = NativePhysics(TASKS["SafetyHopper-v4"], 1, threads=1)
     assert simulator.problem.horizon == physics.problem.horizon
     seed = int(np.random.default_rng(0).integers(2**31))
@@ -215,24 +218,72 @@ def test_an_empty_info_is_an_error_too():
         foreign(Silent).step(np.zeros((2, 2)))
 
 
-@pytest.mark.parametrize("space", [Discrete(4), Box(-1, 1, (2, 2)), Dict({"a": Box(-1, 1, (2,))})])
-def test_an_action_space_that_is_no_one_dimensional_box_is_refused(space):
+@pytest.mark.parametrize("space", [Discrete(4), Box(-1, 1, (0, 2)), Dict({"a": Box(-1, 1, (2,))})])
+def test_an_action_space_that_is_no_box_is_refused(space):
     class Other(Cart):
         action_space = space
 
-    with pytest.raises(UsageError, match=r"Cart has the action space .*; allowed: a one-dimensional Box"):
+    with pytest.raises(UsageError, match=r"Cart has the action space .*; allowed: a Box$"):
         foreign(Other)
 
 
+@pytest.mark.parametrize(
+    ("space", "vector", "given"),
+    [
+        (Box(-1, 1, (3, 1)), [0.5, -3.0, 0.0], [[0.5], [-1.0], [0.0]]),
+        (Box(-1, 1, (2, 2), np.float64), [0.1, 0.2, 0.3, 9.0], [[0.1, 0.2], [0.3, 1.0]]),
+        (Box(-1, 1, ()), [0.25], 0.25),
+        (Box(-2, 5, (3,), np.int64), [1.6, -0.6, 7.2], [2, -1, 5]),
+        (Box(0, 9, (2, 1), np.uint8), [-1.0, 8.7], [[0], [9]]),
+    ],
+)
+def test_an_action_comes_in_the_shape_and_the_kind_of_its_space_and_the_policys_does_too(space, vector, given):
+    class Recording(Cart):
+        action_space = space
+        seen: list = []  # noqa: RUF012
+
+        def step(self, action):
+            assert self.action_space.contains(action), f"{action!r} is outside of the action space"
+            self.seen.append(action)
+            return self.observe(), 0.0, False, False, {"cost": 0.0}
+
+    simulator = foreign(Recording)
+    simulator.step(np.array([vector, vector]))
+    problem = simulator.problem
+    acted = unflattener(dataclasses.replace(problem))(np.clip(vector, problem.action_low, problem.action_high))
+    for action in (*Recording.seen, acted):
+        np.testing.assert_array_equal(action, np.asarray(given, space.dtype), strict=True)
+
+
+@pytest.mark.parametrize("form", ['["tuple", []]', '["box", [2]]', '["box", [2], "O"]', '["box", [3], "<f4"]', "{"])
+def test_a_form_of_actions_from_a_file_that_is_none_is_refused(form):
+    with pytest.raises(UsageError, match=r"is no description of an (action|observation) of"):
+        unflattener(dataclasses.replace(foreign().problem, action=form))
+
+
+def test_an_error_of_an_environments_own_says_which_one_it_was_and_stays_what_it_is():
+    class Fragile(Cart):
+        def step(self, action):
+            if action[0] > 0.9:
+                raise ZeroDivisionError("a wheel came off")
+            return super().step(action)
+
+    simulator = ForeignEnvironments(Fragile, 3, "Cart", horizon=5, first=10)
+    simulator.reset(range(3), generators(range(3)))
+    with pytest.raises(ZeroDivisionError, match="a wheel came off") as caught:
+        simulator.step(np.array([[0.0, 0.0], [0.0, 0.0], [1.0, 0.0]]))
+    assert caught.value.__notes__ == ["in environment 12 of Cart, counted from 0"]
+
+
 def test_an_episode_of_unknown_length_is_refused(registered):
-    for make in (Cart, gymnasium_factory(registered[1])):
+    for make in (Cart, Registered(registered[1])):
         with pytest.raises(UsageError, match=r"does not say how long an episode is; give the horizon"):
             foreign(make, horizon=None)
         assert foreign(make, horizon=4).problem.horizon == 4
 
 
 def test_the_horizon_is_the_registered_one_or_a_shorter_one(registered):
-    make = gymnasium_factory(registered[0])
+    make = Registered(registered[0])
     assert foreign(make, horizon=None).problem.horizon == 7
     assert foreign(make, horizon=6).problem.horizon == 6
     with pytest.raises(UsageError, match="truncates after 7 steps, so a horizon of 8 is never reached"):
@@ -249,7 +300,7 @@ def test_the_horizon_is_the_registered_one_or_a_shorter_one(registered):
 )
 def test_an_unknown_id_is_a_usage_error_on_one_line(env_id, said):
     with pytest.raises(UsageError, match=said) as error:
-        gymnasium_factory(env_id)
+        Registered(env_id)
     assert "\n" not in str(error.value)
 
 
@@ -358,8 +409,8 @@ def test_six_values_behind_gymnasiums_checker_are_told_how_to_come_in():
         gymnasium.register(f"equipoise-test/{env_id}", entry_point=make, max_episode_steps=7)
     try:
         with pytest.raises(UsageError, match=r"gives 6 values a step.*SafetyGymnasium2Gymnasium"):
-            foreign(gymnasium_factory("equipoise-test/six-v0")).step(np.zeros((2, 2)))
-        step = foreign(gymnasium_factory("equipoise-test/five-v0")).step(np.zeros((2, 2)))
+            foreign(Registered("equipoise-test/six-v0")).step(np.zeros((2, 2)))
+        step = foreign(Registered("equipoise-test/five-v0")).step(np.zeros((2, 2)))
         assert step.cost.tolist() == [[7.0], [7.0]]
     finally:
         del gymnasium.registry["equipoise-test/six-v0"], gymnasium.registry["equipoise-test/five-v0"]

@@ -74,8 +74,19 @@ def test_learning_does_not_depend_on_the_unit_of_the_actions():
 
 
 def test_an_action_not_bounded_on_both_sides_keeps_its_own_unit():
-    middle, unit = middle_and_unit(np.array([-2.0, 0.0, -np.inf, 1.0]), np.array([4.0, np.inf, 3.0, 1.0]))
+    middle, unit = middle_and_unit(np.array([-2.0, -9.0, -np.inf, 1.0]), np.array([4.0, np.inf, np.inf, 1.0]))
     assert middle == (1.0, 0.0, 0.0, 0.0) and unit == (3.0, 1.0, 1.0, 1.0)
+
+
+@pytest.mark.parametrize("huge", [np.inf, float(np.finfo(np.float32).max)])
+@pytest.mark.parametrize(
+    ("low", "high", "middle"), [(5, None, 6), (0, None, 1), (-0.5, None, 0.5), (None, -3, -4), (None, 0.5, -0.5)]
+)
+def test_an_action_bounded_on_one_side_begins_within_its_bound_and_nearest_to_0(low, high, middle, huge):
+    bounds = np.array([-huge if low is None else low], float), np.array([huge if high is None else high], float)
+    (found,), (unit,) = middle_and_unit(*bounds)
+    assert (found, unit) == (middle, 1.0)
+    assert bounds[0] <= found - unit and found + unit <= bounds[1]
 
 
 # Measured as acted

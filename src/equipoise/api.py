@@ -27,6 +27,7 @@ def train(
     run_dir: str | Path | None = None,
     threads: int = 0,
     device: str | None = None,
+    workers: int = 0,
     watch: Watcher | None = None,
     **options: Any,
 ) -> Run:
@@ -36,10 +37,12 @@ def train(
         algorithm: a name (`equipoise algorithms`), a rule, as in `equipoise.PCRPO(metric="natural")`, which moves by a
             trust region, or an `equipoise.Algorithm` put together from rule, step, lens and learner.
         task: a task of the library or one of your own, the id of a Gymnasium environment whose info has a cost, or a
-            callable that makes one.
+            callable that makes one, or that makes a vector environment, of `num_envs` if it takes such an argument.
         run_dir: the new folder of the run; by default `runs/TASK-ALGORITHM-seedSEED`.
         threads: physics threads (0: all cores); results do not depend on it.
         device: where JAX computes the updates, as in `cpu`, `gpu` or `gpu:1`; by default where it would by itself.
+        workers: processes that step an environment which is not of this library (0: this process alone); results do not
+            depend on it.
         watch: called with every iteration's row of metrics, once its checkpoint is on the disk. If it returns False,
             training ends there, and `resume` goes on; anything else, None too, changes nothing. Without it, progress is
             shown on stderr where somebody looks: at a terminal, or in a notebook.
@@ -64,10 +67,16 @@ def train(
     config = Config(task=name, algorithm=chosen, algorithm_name=name_of(algorithm), **options).plain()
     folder = Path(run_dir) if run_dir is not None else default_run_dir(config)
     environment = None if isinstance(task, str) else task
-    threads = as_declared(int, threads, "threads")
+    threads, workers = as_declared(int, threads, "threads"), as_declared(int, workers, "workers")
     with Display(config, shown=None if watch is None else False) as display:
         return loop.train(
-            config, folder, environment=environment, threads=threads, device=device, watch=watch or display.show
+            config,
+            folder,
+            environment=environment,
+            threads=threads,
+            device=device,
+            workers=workers,
+            watch=watch or display.show,
         )
 
 
@@ -96,6 +105,7 @@ def resume(
     algorithm: Algorithm | Rule | None = None,
     threads: int = 0,
     device: str | None = None,
+    workers: int = 0,
     watch: Watcher | None = None,
 ) -> Run:
     """Continue the run in `run_dir` bit for bit from its newest checkpoint, and return it.
@@ -106,6 +116,7 @@ def resume(
         algorithm: the user's own, where the run has one.
         threads: physics threads (0: all cores); results do not depend on it.
         device: where JAX computes the updates, as in `cpu`, `gpu` or `gpu:1`; by default where it would by itself.
+        workers: as for `train`.
         watch: as for `train`.
 
     Raises:
@@ -117,7 +128,13 @@ def resume(
     steps = steps_done(folder, problem)
     with Display(config, steps, shown=None if watch is None else False) as display:
         return loop.resume(
-            folder, environment=environment, algorithm=own, threads=threads, device=device, watch=watch or display.show
+            folder,
+            environment=environment,
+            algorithm=own,
+            threads=threads,
+            device=device,
+            workers=workers,
+            watch=watch or display.show,
         )
 
 

@@ -28,6 +28,11 @@ def served_from(folder: Path | None) -> Iterator[None]:
         _folder.reset(before)
 
 
+def folder_served() -> Path | None:
+    """Return the folder that serves modules now, None where there is none."""
+    return _folder.get()
+
+
 def import_named(module: str, wanted_for: str) -> ModuleType:
     """Import `module`, which a user named for `wanted_for`; `UsageError` with the real cause if that fails.
 

@@ -127,6 +127,7 @@ class Actor:
         flatten: makes the vector of an observation that is none.
         low: what the environment clips actions to from below; nothing where it passes them on.
         high: what it clips them to from above.
+        unflatten: makes the environment's own of a vector, where it takes another action.
     """
 
     def __init__(
@@ -137,9 +138,10 @@ class Actor:
         flatten: Callable[[Any], np.ndarray] | None = None,
         low: tuple[float, ...] = (),
         high: tuple[float, ...] = (),
+        unflatten: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> None:
         self._layers = [(np.asarray(layer.weight).T.copy(), np.asarray(layer.bias)) for layer in policy.network.layers]
-        self._expects, self._flatten = expects, flatten
+        self._expects, self._flatten, self._unflatten = expects, flatten, unflatten
         self._low, self._high = np.asarray(low), np.asarray(high)
         # Rounded to single precision, a bound might be passed.
         self._dtype = np.float32 if all((x.astype(np.float32) == x).all() for x in (self._low, self._high)) else float
@@ -167,22 +169,24 @@ class Actor:
         weight, bias = self._layers[-1]
         return hidden @ weight + bias
 
-    def __call__(self, observation: Any) -> Float[np.ndarray, "*n act"]:
+    def __call__(self, observation: Any) -> np.ndarray:
         """Return the mean action, the deterministic policy, at an observation as the environment gives it.
 
         Where that is a vector, it may also be many of them.
         """
-        return self._clipped(self.mean(self._vector(observation)))
+        return self._own(self.mean(self._vector(observation)))
 
-    def sample(self, observation: Any, random: np.random.Generator) -> Float[np.ndarray, "*n act"]:
+    def sample(self, observation: Any, random: np.random.Generator) -> np.ndarray:
         """Return an action of the stochastic policy, its noise drawn from `random`."""
         mean = self.mean(self._vector(observation))
-        return self._clipped(mean + self.std * random.standard_normal(mean.shape, np.float32))
+        return self._own(mean + self.std * random.standard_normal(mean.shape, np.float32))
 
     def _vector(self, observation: Any) -> Float[np.ndarray, "*n obs"]:
         if self._flatten is None or (isinstance(observation, np.ndarray) and observation.shape == self._mean.shape):
             return np.asarray(observation)
         return self._flatten(observation)
 
-    def _clipped(self, action: Float[np.ndarray, "*n act"]) -> Float[np.ndarray, "*n act"]:
-        return np.clip(action, self._low, self._high).astype(self._dtype) if self._low.size else action
+    def _own(self, action: Float[np.ndarray, "*n act"]) -> np.ndarray:
+        """Return actions as the environment takes them."""
+        clipped = np.clip(action, self._low, self._high).astype(self._dtype) if self._low.size else action
+        return clipped if self._unflatten is None else self._unflatten(clipped)

@@ -41,6 +41,8 @@ class Problem:
     """What they are clipped to from above."""
     observation: str = ""
     """How the environment's observation becomes a vector (`environments.observations`); empty where it is one."""
+    action: str = ""
+    """What the environment takes of an action (`environments.boxes`); empty where that is a vector of fractions."""
 
     def __repr__(self) -> str:
         sizes = f"{self.observation_size} numbers observed, {self.action_size} actions, {self.horizon} steps"
@@ -54,10 +56,17 @@ NO_BOUND = float(np.finfo(np.float32).max)
 def middle_and_unit(
     low: Float[np.ndarray, " act"], high: Float[np.ndarray, " act"]
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return the middle and half the width of each action's range; 0 and 1 where it is not bounded on both sides."""
+    """Return the middle and half the width of each action's range.
+
+    One that is not bounded on both sides counts as that range of width 2 within it which is nearest to 0: from −1 to 1
+    without any bound, from 5 to 7 where nothing below 5 is allowed.
+    """
+    low, high = low.astype(float), high.astype(float)
     bounded = (np.abs(low) < NO_BOUND) & (np.abs(high) < NO_BOUND) & (low < high)
-    low, high = np.where(bounded, low, -1.0).astype(float), np.where(bounded, high, 1.0).astype(float)
-    return tuple(((low + high) / 2).tolist()), tuple(((high - low) / 2).tolist())
+    nearest = np.where(low < high, np.minimum(np.maximum(0.0, low + 1), high - 1), 0.0)
+    with np.errstate(invalid="ignore"):  # of infinite bounds
+        middle, unit = np.where(bounded, (low + high) / 2, nearest), np.where(bounded, (high - low) / 2, 1.0)
+    return tuple(middle.tolist()), tuple(unit.tolist())
 
 
 MOST_COSTS = 7
@@ -151,6 +160,6 @@ class Batch(NamedTuple):
     done: Bool[Array, "T N"]
     """The episode ended or was cut: what follows in the environment is another episode."""
     valid: Bool[Array, "T N"]
-    """False for the step in which a simulation diverged, which counts in nothing."""
+    """False for the step in which a simulation diverged, or an environment was only reset: it counts in nothing."""
     estimate: Estimate
     """Ĵ_r and Ĵ_k with their standard errors."""

@@ -24,6 +24,7 @@ def evaluate(
     environment: EnvironmentId = None,
     algorithm: AlgorithmName = None,
     threads: int = 0,
+    workers: int = 0,
 ) -> None:
     """Evaluate a run's policy: reward and episode cost with 95 % intervals, and the certificate.
 
@@ -35,12 +36,14 @@ def evaluate(
         environment: For a run on an environment MODULE:ID, the same again: it allows the import.
         algorithm: For a run of an algorithm MODULE:NAME, the same again: it allows the import.
         threads: Physics threads, 0 for all cores. Results do not depend on it.
+        workers: Processes that step an environment that is not of this library, 0 for this process alone. Results do
+            not depend on it.
     """
     from equipoise.training.evaluate import assess, save
 
     opened = open_run(run, algorithm, iteration)
     with Progress(f"evaluating {opened.problem.id}", shown=True) as progress:
-        result, single = assess(opened, episodes, seed, environment, threads, progress.reach)
+        result, single = assess(opened, episodes, seed, environment, threads, workers, progress.reach)
     what = f"{escape(opened.problem.id)}, iteration {result.iteration}"
     table = Table(title=f"{what}, {episodes} episodes each, 95 % intervals")
     table.add_column("")

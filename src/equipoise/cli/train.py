@@ -39,6 +39,9 @@ class Training:
     device: str | None = None
     """Where JAX computes the updates, as in cpu, gpu or gpu:1; by default where it would by itself. Results on another
     kind of device differ in their last digits."""
+    workers: int = 0
+    """For an environment that is not of this library: processes that step it, 0 for this process alone. Results do not
+    depend on it."""
     preset: str | None = None
     """Settings to begin from instead of the defaults: `omnisafe` for those of its published table, where an algorithm
     has them. Other options change them further."""
@@ -63,7 +66,14 @@ def train(arguments: list[str]) -> None:
         load(balance)
     folder = (asked.run_dir or default_run_dir(config)).absolute()
     with _stoppable(folder, config), Display(config, shown=True) as display:
-        run = loop.train(config, near(folder), threads=asked.threads, device=asked.device, watch=display.show)
+        run = loop.train(
+            config,
+            near(folder),
+            threads=asked.threads,
+            device=asked.device,
+            workers=asked.workers,
+            watch=display.show,
+        )
     _finish(run)
 
 
@@ -74,6 +84,7 @@ def resume(
     aggregator: AggregatorName = None,
     threads: int = 0,
     device: str | None = None,
+    workers: int = 0,
 ) -> None:
     """Continue a run from its newest checkpoint, bit for bit as if it had never stopped.
 
@@ -84,6 +95,8 @@ def resume(
         aggregator: For a run with an aggregator MODULE:NAME, the same again: it allows the import.
         threads: Physics threads, 0 for all cores. Results do not depend on it.
         device: Where JAX computes the updates, as for `train`.
+        workers: Processes that step an environment that is not of this library, 0 for this process alone. Results do
+            not depend on it.
     """
     if aggregator is not None:
         load(aggregator)
@@ -92,7 +105,13 @@ def resume(
     complete, steps = is_complete(run, config, problem), steps_done(run, problem)
     with _stoppable(run.absolute(), config), Display(config, steps, shown=True) as display:
         finished = loop.resume(
-            run, environment=environment, algorithm=own, threads=threads, device=device, watch=display.show
+            run,
+            environment=environment,
+            algorithm=own,
+            threads=threads,
+            device=device,
+            workers=workers,
+            watch=display.show,
         )
     if complete:
         print(f"{run} was complete, nothing is left to be done: {steps} steps of {config.planned_steps}")

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import copy
+import contextlib
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.envs.registration import EnvSpec, load_env_creator
+from gymnasium.vector import VectorEnv
 from jaxtyping import Float
 
-from equipoise.environments.arguments import Argument, demand_taken
+from equipoise.environments.boxes import check_box, text_of, unflatten
 from equipoise.environments.observations import flatten, layout_of, length, place, to_text
 from equipoise.environments.safety_gymnasium import to_five
-from equipoise.errors import UsageError, unknown
-from equipoise.modules import import_named
+from equipoise.errors import UsageError
 from equipoise.physics.numbers import check_first, checked
 from equipoise.physics.simulator import Transition
 from equipoise.problem import NO_BOUND, Problem, check_cost_names, middle_and_unit
 
-EnvFactory = Callable[[], gymnasium.Env]
-"""Whatever makes one environment: a Gymnasium id wrapped up, or a user's own function or class."""
+EnvFactory = Callable[..., Any]
+"""Whatever makes one environment, or a vector environment of several: a Gymnasium id wrapped up (`Registered`), or a
+user's own function or class."""
 
 
 class ForeignEnvironments:
@@ -30,7 +30,8 @@ class ForeignEnvironments:
 
     Each step's costs are read from `info` under `cost_names`; a missing one is an error. Where a step gives
     Safety-Gymnasium's six values, its third is `info["cost"]`. Actions are clipped to the environment's own action
-    space, as most environments demand. `horizon` is needed where the environment's spec names none.
+    space, as most environments demand. `horizon` is needed where the environment's spec names none. An error of an
+    environment's own says which one it was, the first of them `first`.
     """
 
     def __init__(
@@ -40,48 +41,32 @@ class ForeignEnvironments:
         name: str,
         cost_names: tuple[str, ...] = ("cost",),
         horizon: int | None = None,
+        first: int = 0,
     ) -> None:
         check_cost_names(cost_names)
+        self._first_number = first
         self.envs = [make() for _ in range(num_envs)]
         """The user's environments, stepped in turn."""
-        first = self.envs[0]
-        check_environment(first, name)
+        one = self.envs[0]
+        check_environment(one, name)
         if len({id(env) for env in self.envs}) < num_envs or len({id(env.unwrapped) for env in self.envs}) < num_envs:
             raise UsageError(f"{name} is the same environment every time it is made; allowed: a new one each time")
-        self._layout = layout_of(first.observation_space, name)
-        action_space: Any = first.action_space
-        self._low, self._high = action_space.low, action_space.high
-        known: int | None = getattr(first.spec, "max_episode_steps", None)
-        steps = known if horizon is None else horizon
-        if steps is None:
-            raise UsageError(f"{name} does not say how long an episode is; give the horizon (--horizon STEPS)")
-        if horizon is not None and known is not None and horizon > known:
-            raise UsageError(f"{name} truncates after {known} steps, so a horizon of {horizon} is never reached")
+        self._layout = layout_of(one.observation_space, name)
+        self._actions = Actions(one.action_space)
         self.num_envs = num_envs
-        middle, unit = middle_and_unit(self._low, self._high)
-        self.problem = Problem(
-            id=name,
-            observation_size=length(self._layout),
-            action_size=action_space.shape[0],
-            horizon=steps,
-            cost_names=cost_names,
-            limits=None,
-            action_middle=middle,
-            action_unit=unit,
-            action_low=tuple(np.maximum(self._low.astype(float), -NO_BOUND).tolist()),
-            action_high=tuple(np.minimum(self._high.astype(float), NO_BOUND).tolist()),
-            observation=to_text(self._layout),
-        )
+        self.problem = problem_of(name, one.observation_space, one.action_space, one.spec, cost_names, horizon)
 
     def reset(self, indices: Sequence[int], randoms: Sequence[np.random.Generator]) -> Float[np.ndarray, "n obs"]:
         """Reset each environment of `indices` with a seed drawn from its own source of noise."""
-        return np.stack([self._reset_one(self.envs[i], random) for i, random in zip(indices, randoms, strict=True)])
+        return self.begin(indices, seeds_from(randoms))
+
+    def begin(self, indices: Sequence[int], seeds: Sequence[int]) -> Float[np.ndarray, "n obs"]:
+        """Reset each environment of `indices` with its seed."""
+        return np.stack([self._reset_one(i, seed) for i, seed in zip(indices, seeds, strict=True)])
 
     def step(self, action: Float[np.ndarray, "N act"]) -> Transition:
         """Step every environment once, in turn."""
-        rows = [
-            self._step_one(env, a) for env, a in zip(self.envs, np.clip(action, self._low, self._high), strict=True)
-        ]
+        rows = [self._step_one(i, a) for i, a in enumerate(self._actions.of(action))]
         observation, reward, cost, terminated, truncated = (np.array(c) for c in zip(*rows, strict=True))
         nowhere = np.zeros(len(rows), bool)
         step = Transition(observation, reward, cost, terminated, truncated, diverged=nowhere)
@@ -92,30 +77,55 @@ class ForeignEnvironments:
         for env in self.envs:
             env.close()
 
+    @property
+    def render_mode(self) -> str | None:
+        """How the first environment draws itself."""
+        return self.envs[0].render_mode
+
+    @property
+    def render_fps(self) -> int | float | None:
+        """Pictures a second of the first environment, where it says so."""
+        return self.envs[0].metadata.get("render_fps")
+
+    def render(self) -> Any:
+        """Return the first environment's picture."""
+        return self.envs[0].render()
+
     def _place(self, index: int) -> str:
         """Name an entry of the flattened observation."""
         return place(self._layout, index) or str(index)
 
-    def _reset_one(self, env: gymnasium.Env, random: np.random.Generator) -> Float[np.ndarray, " obs"]:
+    @contextlib.contextmanager
+    def _named(self, i: int) -> Iterator[None]:
+        """Have an error of an environment's own code say which one it is."""
+        try:
+            yield
+        except UsageError:  # ours: one line about all of them
+            raise
+        except Exception as error:
+            error.add_note(f"in environment {self._first_number + i} of {self.problem.id}, counted from 0")
+            raise
+
+    def _reset_one(self, i: int, seed: int) -> Float[np.ndarray, " obs"]:
         name = self.problem.id
-        result = env.reset(seed=int(random.integers(2**31)))
+        with self._named(i):
+            result = self.envs[i].reset(seed=seed)
         if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], dict)):
             raise UsageError(f"{name} is reset to {described(result)}; allowed: (observation, info)")
         observation = flatten(self._layout, result[0], f"{name}.reset")
         check_first(self.problem, observation, self._place)
         return observation
 
-    def _step_one(
-        self, env: gymnasium.Env, action: Float[np.ndarray, " act"]
-    ) -> tuple[np.ndarray, float, list[float], bool, bool]:
+    def _step_one(self, i: int, action: np.ndarray | np.generic) -> tuple[np.ndarray, float, list[float], bool, bool]:
         name = self.problem.id
-        observation, reward, terminated, truncated, info = self._five_values(env, action.astype(self._low.dtype))
+        with self._named(i):
+            observation, reward, terminated, truncated, info = self._five_values(self.envs[i], np.asarray(action))
         if not isinstance(info, dict):
             raise UsageError(f"{name} has {described(info)} as its info; allowed: a dict")
         return (
             flatten(self._layout, observation, f"{name}.step"),
             number(reward, f"{name} has {{}} as its reward; allowed: one number"),
-            [self._cost(info, cost) for cost in self.problem.cost_names],
+            [cost_in(info, cost, name) for cost in self.problem.cost_names],
             flag(terminated, f"{name} has {{}} as its terminated; allowed: True or False"),
             flag(truncated, f"{name} has {{}} as its truncated; allowed: True or False"),
         )
@@ -139,18 +149,77 @@ class ForeignEnvironments:
             "info), or six values with the cost third"
         )
 
-    def _cost(self, info: dict[str, Any], name: str) -> float:
-        if name not in info:
-            there = ", ".join(sorted(map(str, info))) or "nothing"
-            raise UsageError(
-                f"{self.problem.id} has no {name!r} in its info (there: {there}); "
-                "name the keys of its costs (--cost-names KEY …)"
-            )
-        return number(info[name], f"{self.problem.id} has {{}} as its {name!r}; allowed: one number ≥ 0")
+
+class Actions:
+    """What environments of an action space are given: a policy's vectors, clipped to the space and in its form."""
+
+    def __init__(self, space: Any) -> None:
+        self.low: Float[np.ndarray, " act"] = space.low.ravel().astype(float)
+        """Lower bounds of the vector's entries."""
+        self.high: Float[np.ndarray, " act"] = space.high.ravel().astype(float)
+        """Upper bounds of them."""
+        self._layout = layout_of(space, "")
+
+    def of(self, vectors: Float[np.ndarray, "N act"]) -> np.ndarray:
+        """Return the actions of N environments."""
+        return unflatten(self._layout, np.clip(vectors, self.low, self.high))
+
+
+def problem_of(
+    name: str, observation_space: Any, action_space: Any, spec: Any, cost_names: tuple[str, ...], horizon: int | None
+) -> Problem:
+    """Return the problem of an environment `name` with these spaces, whose `spec` may know how long an episode is.
+
+    Raises `UsageError` where nothing says how long it is, and for a longer `horizon` than the environment's own.
+    """
+    known: int | None = getattr(spec, "max_episode_steps", None)
+    steps = known if horizon is None else horizon
+    if steps is None:
+        raise UsageError(f"{name} does not say how long an episode is; give the horizon (--horizon STEPS)")
+    if horizon is not None and known is not None and horizon > known:
+        raise UsageError(f"{name} truncates after {known} steps, so a horizon of {horizon} is never reached")
+    layout, actions = layout_of(observation_space, name), Actions(action_space)
+    middle, unit = middle_and_unit(actions.low, actions.high)
+    return Problem(
+        id=name,
+        observation_size=length(layout),
+        action_size=len(actions.low),
+        horizon=steps,
+        cost_names=cost_names,
+        limits=None,
+        action_middle=middle,
+        action_unit=unit,
+        action_low=tuple(np.maximum(actions.low, -NO_BOUND).tolist()),
+        action_high=tuple(np.minimum(actions.high, NO_BOUND).tolist()),
+        observation=to_text(layout),
+        action=text_of(action_space),
+    )
+
+
+def seeds_from(randoms: Sequence[np.random.Generator]) -> list[int]:
+    """Draw a seed from each source of noise."""
+    return [int(random.integers(2**31)) for random in randoms]
+
+
+def cost_in(info: dict[str, Any], key: str, name: str) -> float:
+    """Return the cost that the environment `name` reports under `key`; `UsageError` if it does not."""
+    if key not in info:
+        raise no_cost(info, key, name)
+    return number(info[key], f"{name} has {{}} as its {key!r}; allowed: one number ≥ 0")
+
+
+def no_cost(info: dict[str, Any], key: str, name: str, place: str = "info") -> UsageError:
+    """Build the error for a cost that is not in the info of the environment `name`."""
+    there = ", ".join(sorted(str(other) for other in info if not str(other).startswith("_"))) or "nothing"
+    return UsageError(
+        f"{name} has no {key!r} in its {place} (there: {there}); name the keys of its costs (--cost-names KEY …)"
+    )
 
 
 def check_environment(env: Any, name: str) -> None:
     """Raise `UsageError` unless `env` can be trained on: what `name` makes is an environment of Gymnasium's."""
+    if isinstance(env, VectorEnv):
+        raise needs_no_workers(name)
     spaces = [getattr(env, space, None) for space in ("observation_space", "action_space")]
     if not all(callable(getattr(env, method, None)) for method in ("reset", "step")) or None in spaces:
         raise UsageError(f"{name} makes {described(env)}; allowed: an environment of gymnasium's")
@@ -160,9 +229,7 @@ def check_environment(env: Any, name: str) -> None:
             f"{name} makes {described(env)} of {'the old package gym' if old else type(env).__module__}; allowed: an "
             "environment of gymnasium's (import gymnasium in place of gym, and derive from gymnasium.Env)"
         )
-    action_space = env.action_space
-    if not isinstance(action_space, gymnasium.spaces.Box) or len(action_space.shape) != 1:
-        raise UsageError(f"{name} has the action space {action_space}; allowed: a one-dimensional Box")
+    check_box(env.action_space, name)
     takes = inspect.signature(env.unwrapped.reset).parameters
     needed = {"seed"} if env is env.unwrapped else {"seed", "options"}  # wrappers pass both on
     if not needed <= set(takes) and not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in takes.values()):
@@ -170,6 +237,14 @@ def check_environment(env: Any, name: str) -> None:
             f"{name}.reset takes no {' and no '.join(sorted(needed - set(takes)))}; allowed: "
             "reset(self, *, seed=None, options=None), and super().reset(seed=seed) first in it"
         )
+
+
+def needs_no_workers(name: str) -> UsageError:
+    """Build the error for a vector environment `name` that is to be shared out among processes."""
+    return UsageError(
+        f"{name} makes a vector environment, which steps its environments itself; allowed with workers: what makes one "
+        "environment"
+    )
 
 
 def number(value: Any, otherwise: str) -> float:
@@ -201,75 +276,3 @@ def described(value: object) -> str:
         return repr(value.item() if isinstance(value, np.generic) else value)[:60]
     kind = type(value).__name__
     return f"{'an' if kind[0] in 'AEIOUaeiou' else 'a'} {kind}"
-
-
-def _home(spec: EnvSpec) -> str:
-    """Return the package that an environment comes from."""
-    entry = spec.entry_point
-    return (entry if isinstance(entry, str) else getattr(entry, "__module__", "")).split(":")[0].split(".")[0]
-
-
-def gymnasium_factory(
-    env_id: str, render_mode: str | None = None, arguments: Mapping[str, Argument] | None = None
-) -> EnvFactory:
-    """Return a factory for the Gymnasium environment `env_id` (`module:Id` imports the module first).
-
-    With a `render_mode` its environments draw themselves; `UsageError` where they cannot. They are made with
-    `arguments` beside those that the id was registered with; `UsageError` for one that they do not take.
-    """
-    module, _, name = env_id.rpartition(":")
-    if module:
-        import_named(module, f"task {env_id!r}")
-    try:
-        spec = gymnasium.spec(name)
-    except gymnasium.error.Error as error:
-        if not module:
-            raise UsageError(f"unknown task {env_id!r}: {str(error).splitlines()[0]}") from None
-        there = [known for known, spec in gymnasium.registry.items() if _home(spec) == module.split(".")[0]]
-        raise (
-            unknown(f"id in {module}", name, there)
-            if there
-            else UsageError(f"{module} registers no id {name!r}, nor any other of its own")
-        ) from None
-    if module and isinstance(spec.entry_point, str):
-        import_named(spec.entry_point.partition(":")[0], f"task {env_id!r}")
-
-    given = arguments or {}
-    made: EnvSpec | str = _with_arguments(env_id, spec, given) if given else name
-
-    def make() -> gymnasium.Env:
-        try:
-            env = gymnasium.make(made)
-        except (gymnasium.error.Error, ImportError) as error:  # something it needs is not installed, say
-            raise _not_made(env_id, error) from error
-        except TypeError as error:
-            if not any(f"'{argument}'" in str(error) for argument in given):
-                raise
-            raise _not_made(env_id, error) from error
-        if render_mode is None:
-            return env
-        modes = env.metadata.get("render_modes", [])
-        env.close()
-        if render_mode not in modes:
-            there = ", ".join(modes) or "none"
-            raise UsageError(f"{env_id} cannot be seen: its render_modes are {there}; needed: {render_mode}")
-        return gymnasium.make(made, render_mode=render_mode)
-
-    return make
-
-
-def _with_arguments(env_id: str, spec: EnvSpec, arguments: Mapping[str, Argument]) -> EnvSpec:
-    """Return `spec` with further arguments of the environment's own."""
-    entry: Any = spec.entry_point
-    try:
-        demand_taken(env_id, load_env_creator(entry) if isinstance(entry, str) else entry, arguments)
-    except (gymnasium.error.Error, ImportError) as error:
-        raise _not_made(env_id, error) from error
-    # In the specification, since `gymnasium.make` has parameters of its own, which an argument could be called like.
-    changed = copy.deepcopy(spec)
-    changed.kwargs.update(arguments)
-    return changed
-
-
-def _not_made(env_id: str, error: Exception) -> UsageError:
-    return UsageError(f"{env_id} cannot be made: {str(error).splitlines()[0]}")

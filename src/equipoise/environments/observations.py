@@ -73,7 +73,9 @@ def length(layout: Layout) -> int:
     raise ValueError(f"no layout: {kind}")
 
 
-def flatten(layout: Layout, observation: Any, giver: str, at: str = "") -> Float[np.ndarray, " obs"]:
+def flatten(
+    layout: Layout, observation: Any, giver: str, at: str = "", envs: tuple[int, ...] = ()
+) -> Float[np.ndarray, "*envs obs"]:
     """Flatten an observation; `UsageError` where it is not what its space says.
 
     Args:
@@ -81,6 +83,8 @@ def flatten(layout: Layout, observation: Any, giver: str, at: str = "") -> Float
         observation: what the environment gives.
         giver: who gives it, for messages: "Rail.reset".
         at: where in the whole observation this part is, for messages.
+        envs: the number of environments whose observations it holds, each of its arrays one more axis in front, as
+            Gymnasium's vector environments have it; empty for one observation.
     """
     kind = layout[0]
     if kind == "dict":
@@ -89,47 +93,51 @@ def flatten(layout: Layout, observation: Any, giver: str, at: str = "") -> Float
             given = sorted(map(str, observation)) if isinstance(observation, dict) else _kind(observation)
             raise UsageError(f"{giver} gives an observation{at} of {given}; its space says {names}")
         keyed = {str(key): part for key, part in observation.items()}
-        return _joined([flatten(part, keyed[key], giver, f"{at}[{key!r}]") for key, part in layout[1]])
+        return _joined([flatten(part, keyed[key], giver, f"{at}[{key!r}]", envs) for key, part in layout[1]], envs)
     if kind == "tuple":
         if not isinstance(observation, tuple | list) or len(observation) != len(layout[1]):
             raise UsageError(
                 f"{giver} gives an observation{at} of {_kind(observation)}; its space says a tuple of {len(layout[1])}"
             )
         parts = enumerate(zip(layout[1], observation, strict=True))
-        return _joined([flatten(part, given, giver, f"{at}[{i}]") for i, (part, given) in parts])
+        return _joined([flatten(part, given, giver, f"{at}[{i}]", envs) for i, (part, given) in parts], envs)
     array = _array(observation, giver, at)
-    shape = () if kind == "discrete" else tuple(layout[1])
-    if array.shape != shape and not (kind == "discrete" and array.size == 1):
+    shape = envs if kind == "discrete" else (*envs, *layout[1])
+    if array.shape != shape and not (kind == "discrete" and array.size == math.prod(envs)):
         raise UsageError(f"{giver} gives an observation{at} of shape {array.shape}; its space says {shape}")
     if kind == "box":
         dtype = np.dtype(layout[2])
         if not np.can_cast(array.dtype, dtype, "same_kind"):
             raise UsageError(f"{giver} gives an observation{at} of {array.dtype}; its space says {dtype}")
         with np.errstate(over="ignore"):  # what does not fit becomes infinite, which is told of
-            return array.astype(dtype).ravel().astype(np.float64)
-    return _choices(layout, array, giver, at)
+            return array.astype(dtype).reshape(*envs, length(layout)).astype(np.float64)
+    return _choices(layout, array, giver, at, envs)
 
 
-def _choices(layout: Layout, array: np.ndarray, giver: str, at: str) -> Float[np.ndarray, " obs"]:
+def _choices(
+    layout: Layout, array: np.ndarray, giver: str, at: str, envs: tuple[int, ...]
+) -> Float[np.ndarray, "*envs obs"]:
     """Flatten whole numbers: bits as they are, others with a place for each of their values."""
     if array.dtype.kind not in "biu":
         raise UsageError(f"{giver} gives an observation{at} of {array.dtype}; its space says whole numbers")
     sizes, first = {
-        "binary": lambda: ([2] * array.size, [0] * array.size),
+        "binary": lambda: ([2] * length(layout), [0] * length(layout)),
         "discrete": lambda: ([layout[1]], [layout[2]]),
         "choices": lambda: (layout[2], layout[3]),
     }[layout[0]]()
-    chosen = array.ravel().astype(int) - np.asarray(first, int)
+    chosen = array.reshape(*envs, len(sizes)).astype(int) - np.asarray(first, int)
     outside = (chosen < 0) | (chosen >= np.asarray(sizes, int))
     if outside.any():
-        i = int(np.argmax(outside))
+        wrong = tuple(np.argwhere(outside)[0])
+        i = wrong[-1]
         raise UsageError(
-            f"{giver} gives an observation{at} with {int(array.ravel()[i])}; its space says {first[i]} to "
+            f"{giver} gives an observation{at} with {chosen[wrong] + first[i]}; its space says {first[i]} to "
             f"{first[i] + sizes[i] - 1}"
         )
     if layout[0] == "binary":
         return chosen.astype(np.float64)
-    return _joined([np.eye(1, size, int(place))[0] for size, place in zip(sizes, chosen, strict=True)])
+    places = [chosen[..., i, None] == np.arange(size) for i, size in enumerate(sizes)]
+    return _joined([place.astype(np.float64) for place in places], envs)
 
 
 def place(layout: Layout, index: int) -> str:
@@ -160,5 +168,5 @@ def _kind(value: Any) -> str:
     return "None" if value is None else type(value).__name__
 
 
-def _joined(parts: list[np.ndarray]) -> Float[np.ndarray, " obs"]:
-    return np.concatenate(parts) if parts else np.zeros(0)
+def _joined(parts: list[np.ndarray], envs: tuple[int, ...]) -> Float[np.ndarray, "*envs obs"]:
+    return np.concatenate(parts, axis=-1) if parts else np.zeros((*envs, 0))

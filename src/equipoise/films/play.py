@@ -44,7 +44,9 @@ def play(run: Run, simulator: Simulator, episodes: int | None, seed: int, determ
         episode = Episode(number, [np.zeros(len(run.problem.cost_names))])
         yield episode
         while not episode.end:
-            action = run.policy(observation) if deterministic else run.policy.sample(observation, noise)
+            action = run.policy.mean(observation)
+            if not deterministic:
+                action = action + run.policy.std * noise.standard_normal(action.shape, np.float32)
             step = simulator.step(action)
             if step.diverged[0]:
                 episode.end = "diverged"  # that step's numbers mean nothing

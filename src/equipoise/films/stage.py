@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from equipoise.environments.foreign import ForeignEnvironments
+from equipoise.environments.vectorised import VectorisedEnvironments
 from equipoise.errors import UsageError
 from equipoise.physics import NativePhysics, Simulator
 from equipoise.rendering.camera import Camera
@@ -42,17 +43,16 @@ def open_stage(run: Run, size: tuple[int, int], environment: Environment | None)
     task = bare(simulator)
     if isinstance(task, NativePhysics):
         return _native_stage(simulator, task, size)
-    assert isinstance(task, ForeignEnvironments)
-    env = task.envs[0]
-    if env.render_mode != "rgb_array":
+    assert isinstance(task, ForeignEnvironments | VectorisedEnvironments)
+    if task.render_mode != "rgb_array":
         simulator.close()
         raise UsageError(
-            f"{run.problem.id} cannot be filmed: its render_mode is {env.render_mode}; make it with "
+            f"{run.problem.id} cannot be filmed: its render_mode is {task.render_mode}; make it with "
             "render_mode='rgb_array'"
         )
 
     def picture() -> UInt8[np.ndarray, "h w 3"]:
-        frame = np.asarray(env.render())
+        frame = np.asarray(task.render())
         if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
             raise UsageError(
                 f"{run.problem.id} draws an array of shape {frame.shape} and type {frame.dtype}; allowed: height × "
@@ -60,7 +60,7 @@ def open_stage(run: Run, size: tuple[int, int], environment: Environment | None)
             )
         return frame
 
-    return Stage(simulator, picture, 1 / (env.metadata.get("render_fps") or USUAL_FPS), simulator.close)
+    return Stage(simulator, picture, 1 / (task.render_fps or USUAL_FPS), simulator.close)
 
 
 def _native_stage(simulator: Simulator, physics: NativePhysics, size: tuple[int, int]) -> Stage:

@@ -12,6 +12,7 @@ from typing import Any
 import mujoco
 
 from equipoise.environments.foreign import ForeignEnvironments
+from equipoise.environments.vectorised import VectorisedEnvironments
 from equipoise.errors import UsageError
 from equipoise.films.play import Episode, play
 from equipoise.physics import NativePhysics
@@ -45,15 +46,14 @@ def watch(run: Run, seed: int = 0, deterministic: bool = False, environment: Env
     if isinstance(task, NativePhysics):
         _in_viewer(run, task, episodes)
         return
-    assert isinstance(task, ForeignEnvironments)
-    env = task.envs[0]
-    if env.render_mode != "human":
+    assert isinstance(task, ForeignEnvironments | VectorisedEnvironments)
+    if task.render_mode != "human":
         raise UsageError(
-            f"{run.problem.id} cannot be watched: its render_mode is {env.render_mode}; make it with "
+            f"{run.problem.id} cannot be watched: its render_mode is {task.render_mode}; make it with "
             "render_mode='human'"
         )
     with contextlib.closing(simulator):
-        for _ in _in_real_time(episodes, 1 / (env.metadata.get("render_fps") or 30)):
+        for _ in _in_real_time(episodes, 1 / (task.render_fps or 30)):
             pass  # it draws itself
 
 

@@ -28,6 +28,9 @@ class Transition(NamedTuple):
     """The simulation broke down (NaN, a MuJoCo warning or error)."""
     reason: str = ""
     """What broke down, if anything did and more is known."""
+    idle: Bool[np.ndarray, " N"] | None = None
+    """Where this was no step of an episode: the environment waited for its reset, or was only reset, and what is
+    observed is that of the reset. Reward and costs are 0 there. None where there is no such environment."""
 
 
 @runtime_checkable
@@ -40,7 +43,11 @@ class Simulator(Protocol):
     """N, the number of environments."""
 
     def reset(self, indices: Sequence[int], randoms: Sequence[np.random.Generator]) -> Float[np.ndarray, "n obs"]:
-        """Start an episode in each environment of `indices`, each with its own source of noise; return observations."""
+        """Start an episode in each environment of `indices`, each with its own source of noise; return observations.
+
+        One that can only be reset within a step is `idle` in the next steps, until it is, and its observation here is
+        no more than a place for the first one.
+        """
 
     def step(self, action: Float[np.ndarray, "N act"]) -> Transition:
         """Step every environment. Nothing resets by itself."""

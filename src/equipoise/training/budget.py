@@ -43,10 +43,11 @@ class BudgetObserver:
         return np.concatenate([observation, self._left[list(indices)]], axis=1)
 
     def step(self, action: Float[np.ndarray, "N act"]) -> Transition:
-        """Step every environment and charge its budget."""
+        """Step every environment and charge its budget, except where it is idle."""
         step = self.inner.step(action)
         cost = np.where(step.diverged[:, None], 0.0, step.cost)
-        self._left = self._lens.left(self._left, cost, self.limits, self.problem.horizon)
+        left = self._lens.left(self._left, cost, self.limits, self.problem.horizon)
+        self._left = left if step.idle is None else np.where(step.idle[:, None], self._left, left)
         return step._replace(observation=np.concatenate([step.observation, self._left], axis=1))
 
     def close(self) -> None:

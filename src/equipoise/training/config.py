@@ -19,8 +19,10 @@ from equipoise.algorithms.algorithm import Algorithm
 from equipoise.algorithms.learner import Learner
 from equipoise.algorithms.registry import PARTS
 from equipoise.environments.arguments import read_arguments, texts_in, write_arguments
-from equipoise.environments.foreign import EnvFactory, ForeignEnvironments, gymnasium_factory
+from equipoise.environments.foreign import EnvFactory, ForeignEnvironments
 from equipoise.environments.gymnasium_env import SafetyEnv
+from equipoise.environments.opening import open_environments
+from equipoise.environments.registered import Registered
 from equipoise.errors import Notice, UsageError, described, printable, unknown
 from equipoise.modules import import_named
 from equipoise.physics import NativePhysics, Simulator
@@ -245,22 +247,34 @@ def balance_of(algorithm: Algorithm) -> str:
 
 
 Environment = EnvFactory | str
-"""A user's own environment: what makes one, or its Gymnasium id, as MODULE:ID if it has to be imported first."""
+"""A user's own environment: what makes one (or a vector environment of several), or its Gymnasium id, as MODULE:ID if
+it has to be imported first."""
 
 
 def make_simulator(
-    config: Config, threads: int = 0, environment: Environment | None = None, render_mode: str | None = None
+    config: Config,
+    threads: int = 0,
+    environment: Environment | None = None,
+    render_mode: str | None = None,
+    workers: int = 0,
 ) -> Simulator:
     """Make the simulator for `config.task`, or `num_envs` of the user's own `environment`.
 
-    A `render_mode` lets an environment that is not of this library draw itself.
+    A `render_mode` lets an environment that is not of this library draw itself. Its environments are shared out among
+    `workers` processes; 0 for this process alone.
     """
-    return observed(_task_itself(config, threads, environment, render_mode), config.algorithm.lens)
+    if workers < 0:
+        raise UsageError(f"workers is {workers}; allowed: 0 (this process alone) or more")
+    return observed(_task_itself(config, threads, environment, render_mode, workers), config.algorithm.lens)
 
 
-def _task_itself(config: Config, threads: int, environment: Environment | None, render_mode: str | None) -> Simulator:
+def _task_itself(
+    config: Config, threads: int, environment: Environment | None, render_mode: str | None, workers: int
+) -> Simulator:
     task = None if callable(environment) else _native(environment or config.task)
     if task is not None:
+        if workers:
+            raise UsageError(f"{config.task} is stepped on threads (--threads), and needs no workers; leave them out")
         if config.cost_names or config.horizon is not None:
             raise UsageError(f"{config.task} states its own costs and horizon; leave out cost_names and horizon")
         return NativePhysics(find_task(task, read_arguments(config.env_args)), config.num_envs, threads)
@@ -272,8 +286,9 @@ def _task_itself(config: Config, threads: int, environment: Environment | None, 
             "lambda: MyEnv(friction=0.3)"
         )
     make = environment if callable(environment) else _named_environment(config, environment, render_mode)
-    made = ForeignEnvironments(make, config.num_envs, config.task, config.cost_names or ("cost",), config.horizon)
-    if isinstance(made.envs[0].unwrapped, SafetyEnv):
+    names = config.cost_names or ("cost",)
+    made = open_environments(make, config.num_envs, config.task, names, config.horizon, workers)
+    if isinstance(made, ForeignEnvironments) and isinstance(made.envs[0].unwrapped, SafetyEnv):
         task = made.envs[0].unwrapped.task_id
         whose = "your" if is_own(TASKS[task]) else "the library's"
         warnings.warn(
@@ -313,6 +328,7 @@ def reopen_simulator(
     threads: int,
     environment: Environment | None,
     render_mode: str | None = None,
+    workers: int = 0,
 ) -> Simulator:
     """Make the simulator of a run read from disk. No module is imported because a file on disk names it.
 
@@ -334,8 +350,8 @@ def reopen_simulator(
         )
     if isinstance(environment, str) and environment != config.task:
         raise UsageError(f"this run is of {config.task}, not of {environment}")
-    simulator = make_simulator(config, threads, environment, render_mode)
-    for name in ("observation_size", "action_size", "horizon", "cost_names", "action_middle", "action_unit"):
+    simulator = make_simulator(config, threads, environment, render_mode, workers)
+    for name in ("observation_size", "action_size", "horizon", "cost_names", "action_middle", "action_unit", "action"):
         was, now = getattr(problem, name), getattr(simulator.problem, name)
         if was != now:
             simulator.close()
@@ -350,7 +366,7 @@ def _named_environment(config: Config, environment: str | None, render_mode: str
     """Return the factory of a Gymnasium environment; for an unknown name, suggest the nearest of our tasks."""
     task = environment or config.task
     try:
-        return gymnasium_factory(task, render_mode, read_arguments(config.env_args))
+        return Registered(task, render_mode, read_arguments(config.env_args))
     except UsageError as error:
         near = unknown("task", task, TASKS)
         raise near if ":" not in task and "did you mean" in str(near) else error from None

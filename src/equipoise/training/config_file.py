@@ -19,6 +19,9 @@ from equipoise.training.restore import build, demand_range
 FORMAT = 4
 """Version of `config.json` and of checkpoints; raised when a change makes older ones unreadable."""
 
+ADDED = {"action": ""}
+"""Fields of a problem that older files of this format lack, and what they stand for."""
+
 VERSION = metadata.version("equipoise")
 """The library's version."""
 
@@ -84,7 +87,8 @@ def parse_config(text: str, path: Path) -> ConfigFile:
             f"format {FORMAT}{how_to_read(version)}"
         )
     try:
-        problem = build(Problem, content.pop("problem", None), "problem")
+        found = content.pop("problem", None)
+        problem = build(Problem, {**ADDED, **found} if isinstance(found, dict) else found, "problem")
         check_problem(problem)
         name = build(str, content.get("algorithm_name"), "algorithm_name")
         seed = build(int, content.get("seed"), "seed")

@@ -31,17 +31,19 @@ def evaluate(
     seed: int = 0,
     environment: Environment | None = None,
     threads: int = 0,
+    workers: int = 0,
     progress: bool | None = None,
 ) -> Evaluation:
     """Evaluate the policy of `run` on fresh episodes; `Run.load(…, iteration=N)` gives an earlier one.
 
     Writes into its folder what it found, `evaluation.json`, and each episode's reward and costs, `evaluation.csv`.
-    `environment` has to be given again where the task is a callable or a MODULE:ID. Raises `UsageError` for
-    fewer than 2 episodes. Where the folder is read-only, a warning says that nothing was written. With `progress`,
-    stderr says how far it has come; by default where somebody looks, at a terminal or in a notebook.
+    `environment` has to be given again where the task is a callable or a MODULE:ID; `threads` and `workers` are those
+    of `train`. Raises `UsageError` for fewer than 2 episodes. Where the folder is read-only, a warning says that
+    nothing was written. With `progress`, stderr says how far it has come; by default where somebody looks, at a
+    terminal or in a notebook.
     """
     with Progress(f"evaluating {run.problem.id}", progress) as shown:
-        evaluation, single = assess(run, episodes, seed, environment, threads, shown.reach)
+        evaluation, single = assess(run, episodes, seed, environment, threads, workers, shown.reach)
     save(evaluation, single, run)
     return evaluation
 
@@ -71,6 +73,7 @@ def assess(
     seed: int,
     environment: Environment | None,
     threads: int,
+    workers: int = 0,
     watch: Callable[[float], object] = lambda share: None,
 ) -> tuple[Evaluation, list[Row]]:
     """Evaluate the policy of `run` on fresh episodes, and write nothing; return also a row for each episode.
@@ -84,7 +87,7 @@ def assess(
     num_envs = min(episodes, run.config.num_envs)
     rounds = -(-episodes // num_envs)
     sized = dataclasses.replace(run.config, num_envs=num_envs)
-    simulator = reopen_simulator(sized, run.problem, threads, environment)
+    simulator = reopen_simulator(sized, run.problem, threads, environment, workers=workers)
     renew_budget(simulator, run.config.algorithm, run.state.learner, run.limits)
 
     def part(number: int) -> Callable[[float], object]:

@@ -45,6 +45,7 @@ def train(
     environment: Environment | None = None,
     threads: int = 0,
     device: str | None = None,
+    workers: int = 0,
     watch: Watcher | None = None,
 ) -> Run:
     """Train as `config` says into the new folder `run_dir`, and return the run.
@@ -52,16 +53,18 @@ def train(
     It is finished, or ends where `watch` returned False; `resume` goes on from there.
 
     `environment` is the user's own where the task is none of the library. `threads` is the number of physics threads
-    (0: all cores); results do not depend on it. `device` is where JAX computes (`cpu`, `gpu:1`; by default where it
-    would by itself). Raises `UsageError` for anything that is not allowed, before anything is written.
+    (0: all cores), and `workers` that of processes which step an environment of the user's own (0: this one alone);
+    results depend on neither. `device` is where JAX computes (`cpu`, `gpu:1`; by default where it would by itself).
+    Raises `UsageError` for anything that is not allowed, before anything is written.
     """
     config = config.plain()
     demand_new(run_dir)
     run_dir = run_dir.absolute()  # whatever the working folder is by the end
-    with (
-        computing_on(device),
-        contextlib.closing(Environments(lambda sized: make_simulator(sized, threads, environment), config)) as envs,
-    ):
+
+    def make(sized: Config) -> Simulator:
+        return make_simulator(sized, threads, environment, workers=workers)
+
+    with computing_on(device), contextlib.closing(Environments(make, config)) as envs:
         config.check(envs.problem)
         with reserved(run_dir, new=True):
             _learn(config, envs, run_dir, first_state(config, envs.problem), watch)
@@ -76,6 +79,7 @@ def resume(
     algorithm: Algorithm | None = None,
     threads: int = 0,
     device: str | None = None,
+    workers: int = 0,
     watch: Watcher | None = None,
 ) -> Run:
     """Continue the run in `run_dir` from its newest checkpoint, bit for bit as if it had never stopped.
@@ -93,11 +97,13 @@ def resume(
         with reserved(run_dir, new=False):  # nobody else is at it, and what a killed process left goes
             pass
         return Run.load(run_dir, algorithm)
+
+    def make(sized: Config) -> Simulator:
+        return reopen_simulator(sized, problem, threads, environment, workers=workers)
+
     with (
         computing_on(device),
-        contextlib.closing(
-            Environments(lambda sized: reopen_simulator(sized, problem, threads, environment), config)
-        ) as envs,
+        contextlib.closing(Environments(make, config)) as envs,
         reserved(run_dir, new=False),
     ):
         config.check(envs.problem)

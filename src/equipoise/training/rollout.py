@@ -75,8 +75,9 @@ def collect(
     """Run `actor` for `steps` steps in every environment of `simulator`, all noise drawn under `key`.
 
     Every environment starts from a reset. One whose episode ends, by termination, by the horizon or by divergence,
-    is reset at once; what is still running at the end is cut there. `watch` is called after every step with the share
-    of them that is done.
+    is reset at once; what is still running at the end is cut there. Where a simulator resets within a step
+    (`Transition.idle`), that step counts in nothing. `watch` is called after every step with the share of them that is
+    done.
     """
     started, physics_seconds = time.perf_counter(), 0.0
     problem, num_envs = simulator.problem, simulator.num_envs
@@ -89,7 +90,7 @@ def collect(
 
     seen, following = empty(problem.observation_size), empty(problem.observation_size)
     actions, rewards, costs = empty(problem.action_size), empty(), empty(len(problem.cost_names))
-    terminated, done, diverged = empty(dtype=bool), empty(dtype=bool), empty(dtype=bool)
+    terminated, done, diverged, idle = (empty(dtype=bool) for _ in range(4))
 
     observation = simulator.reset(range(num_envs), randoms)
     age, reason = np.zeros(num_envs, int), ""
@@ -105,20 +106,22 @@ def collect(
         rewards[t], costs[t] = step.reward, step.cost
         terminated[t], diverged[t] = step.terminated, step.diverged
         age += 1
+        if step.idle is not None:
+            idle[t], age[step.idle] = step.idle, 0
         over = step.terminated | step.truncated | step.diverged | (age >= problem.horizon)
         observation = step.observation
-        if over.any():
-            done[t] = over
-            if t < steps - 1:
-                ended = np.flatnonzero(over)
-                observation = observation.copy()
-                observation[ended] = simulator.reset(ended.tolist(), [randoms[env] for env in ended])
-                age[ended] = 0
+        done[t] = over | idle[t]
+        if t < steps - 1 and over.any():
+            ended = np.flatnonzero(over)
+            observation = observation.copy()
+            observation[ended] = simulator.reset(ended.tolist(), [randoms[env] for env in ended])
+            age[ended] = 0
         if watch is not None:
             watch((t + 1) / steps)
     done[-1] = True
-    episodes = whole_episodes(rewards, costs, done, diverged, problem.horizon, reason)
-    batch = Batch(seen, actions, rewards, costs, following, terminated, done, ~diverged, estimate=episodes.estimate)
+    episodes = whole_episodes(rewards, costs, done, diverged, problem.horizon, reason, idle)
+    valid = ~(diverged | idle)
+    batch = Batch(seen, actions, rewards, costs, following, terminated, done, valid, estimate=episodes.estimate)
     policy_seconds = time.perf_counter() - started - physics_seconds
     returns, costs_of_episodes, broken = episodes[:3]
     return Rollout(batch, returns, costs_of_episodes, broken, int(diverged.sum()), physics_seconds, policy_seconds)
@@ -142,8 +145,11 @@ def whole_episodes(
     diverged: Bool[np.ndarray, "T N"],
     horizon: int,
     reason: str = "",
+    idle: Bool[np.ndarray, "T N"] | None = None,
 ) -> Episodes:
     """Sum reward and costs over exactly the episodes whose start left at least `horizon` steps.
+
+    Where an environment is `idle`, that step is of no episode: it is done there, and in the step before.
 
     Taking all *finished* episodes instead is biased where tasks terminate: short episodes finish more often. For the
     same reason those that broke down are not left out of the estimate, for they may have done so where it is costly:
@@ -157,6 +163,8 @@ def whole_episodes(
     whole = (starts % steps + horizon <= steps) & done.T.ravel()[ends]
     broken = whole & diverged.T.ravel()[ends]
     whole &= ~broken
+    if idle is not None:
+        whole &= ~idle.T.ravel()[ends]
     if whole.sum() < 2:
         raise UsageError(
             f"{whole.sum()} whole episode(s) left to estimate the episode cost from, and {broken.sum()} broke down; at "
