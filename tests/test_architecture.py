@@ -49,6 +49,8 @@ MAY_IMPORT = {
     "algorithms": GROUND | {"problem", "numerics", "gradients", "policy"},
     "training": GROUND
     | {"problem", "numerics", "gradients", "policy", "tasks", "physics", "environments", "algorithms"},
+    "integrations": GROUND | {"training"},
+    "deploy": GROUND | {"policy", "environments", "algorithms", "training", "integrations"},
     "campaigns": GROUND | {"problem", "gradients", "algorithms", "training"},
     "runs": GROUND | {"problem", "training"},
     "report": GROUND | {"training", "campaigns"},
@@ -56,11 +58,11 @@ MAY_IMPORT = {
     "films": GROUND | {"problem", "policy", "physics", "rendering", "environments", "training"},
     "conflict": GROUND | {"problem", "numerics", "gradients", "policy", "physics", "algorithms", "training"},
     "theory": GROUND | {"problem", "numerics", "gradients", "algorithms"},
-    "api": {"errors", "settings", "algorithms", "training"},
+    "api": {"errors", "settings", "algorithms", "training", "integrations"},
     "cli": GROUND
     | {"gradients", "tasks", "catalogue", "algorithms", "training", "campaigns", "runs", "report", "films"}
-    | {"conflict", "theory", "api"},
-    "__init__": {"errors", "environments", "tasks", "algorithms", "training", "films", "conflict", "api"},
+    | {"conflict", "theory", "deploy", "integrations", "api"},
+    "__init__": {"errors", "environments", "tasks", "algorithms", "training", "films", "conflict", "deploy", "api"},
     "__main__": {"cli"},
 }
 """For every folder and root module, the others it may import; listed from the ground up."""

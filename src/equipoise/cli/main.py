@@ -29,6 +29,7 @@ equipoise: safe reinforcement learning by gradient manipulation
   equipoise conflict RUN      how reward and cost conflict: picture, table, noise of cos φ
   equipoise render RUN        film the policy, with reward and cost in the picture
   equipoise watch RUN         watch the policy live in MuJoCo's viewer
+  equipoise export RUN        the policy as one file that acts without equipoise: npz, onnx or safetensors
   equipoise campaign FILE     grids of runs side by side, and their tables
   equipoise report DIR        a campaign as one page to read, with figures and tables for a paper
   equipoise compare RUN RUN … overlay the learning curves of several runs
@@ -48,6 +49,7 @@ COMMANDS = {
     "conflict": "studies",
     "render": "films",
     "watch": "films",
+    "export": "deploy",
     "campaign": "campaigns",
     "report": "campaigns",
     "compare": "runs",
