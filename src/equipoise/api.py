@@ -12,12 +12,13 @@ from equipoise.algorithms.own import as_algorithm, load_algorithm
 from equipoise.algorithms.registry import ALGORITHMS
 from equipoise.algorithms.rule import Rule
 from equipoise.errors import UsageError, unknown
+from equipoise.integrations.tracking import tracked
 from equipoise.settings import as_declared
 from equipoise.training import loop
 from equipoise.training.config import Config, Environment, as_words
 from equipoise.training.display import Display
 from equipoise.training.run import Run, read_config, steps_done
-from equipoise.training.watcher import Watcher
+from equipoise.training.watcher import Watcher, together
 
 
 def train(
@@ -27,6 +28,8 @@ def train(
     run_dir: str | Path | None = None,
     threads: int = 0,
     watch: Watcher | None = None,
+    track: Any = None,
+    progress: bool | None = None,
     **options: Any,
 ) -> Run:
     """Train `algorithm` on `task` and return the run, which is finished unless `watch` ended it earlier.
@@ -39,8 +42,11 @@ def train(
         run_dir: the new folder of the run; by default `runs/TASK-ALGORITHM-seedSEED`.
         threads: physics threads (0: all cores); results do not depend on it.
         watch: called with every iteration's row of metrics, once its checkpoint is on the disk. If it returns False,
-            training ends there, and `resume` goes on; anything else, None too, changes nothing. Without it, progress is
-            shown on stderr where somebody looks: at a terminal, or in a notebook.
+            training ends there, and `resume` goes on; anything else, None too, changes nothing.
+        track: an experiment tracker that is told of every iteration, too: "wandb", "trackio", "mlflow" (each an extra,
+            as in `pip install 'equipoise[wandb]'`), or a module of wandb's shape.
+        progress: whether to show how it goes; by default where somebody looks, at a terminal or in a notebook, unless
+            there is a `watch`.
         options: fields of `Config`: `total_steps`, `seed`, `limits`, … Arguments for an environment that Gymnasium
             makes are `env_args`, a dictionary.
 
@@ -63,8 +69,14 @@ def train(
     folder = Path(run_dir) if run_dir is not None else default_run_dir(config)
     environment = None if isinstance(task, str) else task
     threads = as_declared(int, threads, "threads")
-    with Display(config, shown=None if watch is None else False) as display:
-        return loop.train(config, folder, environment=environment, threads=threads, watch=watch or display.show)
+    with tracked(track, folder) as tracking, Display(config, 0, _shown(progress, watch), folder.absolute()) as display:
+        watcher = together(display.show, tracking, watch)
+        return loop.train(config, folder, environment=environment, threads=threads, watch=watcher)
+
+
+def _shown(progress: bool | None, watch: Watcher | None) -> bool | None:
+    """Return whether to show how a training goes; None if that depends on whether somebody looks."""
+    return False if progress is None and watch is not None else progress
 
 
 def algorithm_of(algorithm: str | Algorithm | Rule) -> Algorithm:
@@ -92,6 +104,8 @@ def resume(
     algorithm: Algorithm | Rule | None = None,
     threads: int = 0,
     watch: Watcher | None = None,
+    track: Any = None,
+    progress: bool | None = None,
 ) -> Run:
     """Continue the run in `run_dir` bit for bit from its newest checkpoint, and return it.
 
@@ -101,6 +115,8 @@ def resume(
         algorithm: the user's own, where the run has one.
         threads: physics threads (0: all cores); results do not depend on it.
         watch: as for `train`.
+        track: as for `train`; a run that was tracked before goes on there as the same one.
+        progress: as for `train`.
 
     Raises:
         UsageError: anything that is not allowed, and rows of metrics.csv that would be lost.
@@ -109,8 +125,10 @@ def resume(
     folder = Path(run_dir)
     config, problem = read_config(folder, own)
     steps = steps_done(folder, problem)
-    with Display(config, steps, shown=None if watch is None else False) as display:
-        return loop.resume(folder, environment=environment, algorithm=own, threads=threads, watch=watch or display.show)
+    shown, absolute = _shown(progress, watch), folder.absolute()
+    with tracked(track, folder) as tracking, Display(config, steps, shown, absolute) as display:
+        watcher = together(display.show, tracking, watch)
+        return loop.resume(folder, environment=environment, algorithm=own, threads=threads, watch=watcher)
 
 
 def default_run_dir(config: Config) -> Path:

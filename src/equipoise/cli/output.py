@@ -1,11 +1,58 @@
-"""What commands say to scripts: one JSON object a line, on stdout."""
+"""How much commands say, and what they say to scripts: one JSON object a line, on stdout."""
 
 from __future__ import annotations
 
 import json
 import math
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from equipoise.training.record import Record
+    from equipoise.training.rows import Row
+
+
+@dataclass(frozen=True)
+class Says:
+    """What a training says, by the options `--quiet`, `--json` and `--track`."""
+
+    quiet: bool
+    """Nothing but mistakes, and in JSON the summary."""
+    json: bool
+    """JSON instead of words."""
+    track: str | None = None
+    """The tracker that is told, too."""
+
+    @property
+    def shown(self) -> bool:
+        """Whether there are words, tables and bars."""
+        return not (self.quiet or self.json)
+
+    @property
+    def track_again(self) -> str:
+        """The option with which `resume` goes on with the tracked run."""
+        return f" --track {self.track}" if self.track else ""
+
+    def iteration(self, row: Row) -> None:
+        """Say an iteration's row of metrics."""
+        if self.json and not self.quiet:
+            say_json("iteration", row)
+
+    def summary(self, run: Record, **more: Any) -> None:
+        """Say what a run has come to: its last row, and whether its costs are within their limits by that."""
+        if not self.json:
+            return
+        last = run.metrics[-1]
+        costs = {
+            name: {"mean": last[f"cost/{name}"], "se": last[f"cost_se/{name}"], "limit": last[f"limit/{name}"]}
+            for name in run.problem.cost_names
+        }
+        about = {"run": run.path, "task": run.problem.id, "algorithm": run.algorithm_name, "seed": run.seed}
+        done = {"iteration": last["iteration"], "steps": last["steps"]}
+        reward = {"mean": last["reward"], "se": last["reward_se"]}
+        within = all(cost["mean"] <= cost["limit"] for cost in costs.values())
+        say_json("summary", {**about, **done, "reward": reward, "costs": costs, "within_limits": within, **more})
 
 
 def say_json(event: str, content: dict[str, Any]) -> None:

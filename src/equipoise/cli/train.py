@@ -15,15 +15,19 @@ from rich.console import Console
 from equipoise.algorithms.own import load_algorithm
 from equipoise.api import default_run_dir
 from equipoise.cli.lists import algorithms
-from equipoise.cli.options import NUMBERS, AggregatorName, AlgorithmName, EnvironmentId, RunFolder
+from equipoise.cli.options import NUMBERS, AggregatorName, AlgorithmName, EnvironmentId, RunFolder, TrackerName
+from equipoise.cli.output import Says
+from equipoise.cli.seeds import train_seeds
 from equipoise.errors import UsageError
 from equipoise.gradients import load
+from equipoise.integrations.tracking import tracked
 from equipoise.training import loop
 from equipoise.training.config import Config, balance_of, name_to_repeat
 from equipoise.training.display import Display, ending
 from equipoise.training.folder import command, near
 from equipoise.training.picture import draw
 from equipoise.training.run import Run, is_complete, read_config, steps_done
+from equipoise.training.watcher import together
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,16 @@ class Training:
     preset: str | None = None
     """Settings to begin from instead of the defaults: `omnisafe` for those of its published table, where an algorithm
     has them. Other options change them further."""
+    seeds: tuple[int, ...] = ()
+    """Several seeds instead of `seed`: a run of each, side by side, evaluated, and in one folder, by default
+    runs/TASK-ALGORITHM-seeds. The same command goes on after an interruption, and more seeds may be named then."""
+    track: TrackerName = None
+    """Tell an experiment tracker of every iteration, too; `resume` with the same option goes on there."""
+    quiet: bool = False
+    """Say nothing but mistakes."""
+    json: bool = False
+    """Say every iteration, and in the end a summary, as one JSON object a line on stdout; with `quiet` the summary
+    alone."""
 
 
 def train(arguments: list[str]) -> None:
@@ -58,10 +72,19 @@ def train(arguments: list[str]) -> None:
     balance = balance_of(config.algorithm)
     if balance:
         load(balance)
+    says = Says(asked.quiet, asked.json, asked.track)
+    if asked.seeds:
+        train_seeds(config, preset, asked.seeds, asked.run_dir, asked.threads, says)
+        return
     folder = (asked.run_dir or default_run_dir(config)).absolute()
-    with _stoppable(folder, config), Display(config, shown=True) as display:
-        run = loop.train(config, near(folder), threads=asked.threads, watch=display.show)
-    _finish(run)
+    with (
+        _stoppable(folder, config, says),
+        tracked(asked.track, folder) as tracking,
+        Display(config, shown=says.shown) as display,
+    ):
+        watch = together(display.show, says.iteration, tracking)
+        run = loop.train(config, near(folder), threads=asked.threads, watch=watch)
+    _finish(run, says)
 
 
 def resume(
@@ -70,6 +93,9 @@ def resume(
     algorithm: AlgorithmName = None,
     aggregator: AggregatorName = None,
     threads: int = 0,
+    track: TrackerName = None,
+    quiet: bool = False,
+    json: bool = False,
 ) -> None:
     """Continue a run from its newest checkpoint, bit for bit as if it had never stopped.
 
@@ -79,21 +105,30 @@ def resume(
         algorithm: For a run of an algorithm MODULE:NAME, the same again: it allows the import.
         aggregator: For a run with an aggregator MODULE:NAME, the same again: it allows the import.
         threads: Physics threads, 0 for all cores. Results do not depend on it.
+        track: Tell an experiment tracker of every iteration, too, where it knows the run already as the same run.
+        quiet: Say nothing but mistakes.
+        json: Say every iteration and in the end a summary as one JSON object a line; with `quiet` the summary alone.
     """
     if aggregator is not None:
         load(aggregator)
     own = None if algorithm is None else load_algorithm(algorithm)
     config, problem = read_config(run, own)
     complete, steps = is_complete(run, config, problem), steps_done(run, problem)
-    with _stoppable(run.absolute(), config), Display(config, steps, shown=True) as display:
-        finished = loop.resume(run, environment=environment, algorithm=own, threads=threads, watch=display.show)
-    if complete:
+    says = Says(quiet, json, track)
+    with (
+        _stoppable(run.absolute(), config, says),
+        tracked(track, run) as tracking,
+        Display(config, steps, shown=says.shown) as display,
+    ):
+        watch = together(display.show, says.iteration, tracking)
+        finished = loop.resume(run, environment=environment, algorithm=own, threads=threads, watch=watch)
+    if complete and says.shown:
         print(f"{run} was complete, nothing is left to be done: {steps} steps of {config.planned_steps}")
-    _finish(finished, again=not complete)
+    _finish(finished, says, again=not complete)
 
 
 @contextlib.contextmanager
-def _stoppable(folder: Path, config: Config) -> Iterator[None]:
+def _stoppable(folder: Path, config: Config, says: Says) -> Iterator[None]:
     """Where training is stopped meanwhile, say what is there of it and how to go on."""
     try:
         yield
@@ -102,6 +137,7 @@ def _stoppable(folder: Path, config: Config) -> Iterator[None]:
             raise KeyboardInterrupt("stopped in the first iteration: nothing is kept, and no folder is left") from None
         raise KeyboardInterrupt(
             f"stopped; this goes on from the last iteration: {command('resume', folder)}{named_again(config, *ALL)}"
+            f"{says.track_again}"
         ) from None
 
 
@@ -148,9 +184,12 @@ def _new_words(arguments: list[str]) -> list[str]:
     return arguments
 
 
-def _finish(run: Run, again: bool = True) -> None:
+def _finish(run: Run, says: Says, again: bool = True) -> None:
     """Draw the picture and say how the run ended and what can be done with it, `again` the command that resumes it."""
     picture, config, path = draw(run), run.config, run.path
+    says.summary(run)
+    if not says.shown:
+        return
     Console().print(ending(run))
     print(f"run       {near(path)}/ (config.json, metrics.csv, checkpoints/, TensorBoard events)")
     print(f"picture   {near(picture)}")
@@ -158,4 +197,4 @@ def _finish(run: Run, again: bool = True) -> None:
     print(f"evaluate  {command('evaluate', path)}{seen}")
     print(f"film      {command('render', path)}{seen}")
     if again:
-        print(f"resume    {command('resume', path)}{named_again(config, *ALL)}")
+        print(f"resume    {command('resume', path)}{named_again(config, *ALL)}{says.track_again}")
