@@ -40,19 +40,29 @@ class Says:
             say_json("iteration", row)
 
     def summary(self, run: Record, **more: Any) -> None:
-        """Say what a run has come to: its last row, and whether its costs are within their limits by that."""
-        if not self.json:
-            return
-        last = run.metrics[-1]
-        costs = {
-            name: {"mean": last[f"cost/{name}"], "se": last[f"cost_se/{name}"], "limit": last[f"limit/{name}"]}
-            for name in run.problem.cost_names
-        }
-        about = {"run": run.path, "task": run.problem.id, "algorithm": run.algorithm_name, "seed": run.seed}
-        done = {"iteration": last["iteration"], "steps": last["steps"]}
-        reward = {"mean": last["reward"], "se": last["reward_se"]}
-        within = all(cost["mean"] <= cost["limit"] for cost in costs.values())
-        say_json("summary", {**about, **done, "reward": reward, "costs": costs, "within_limits": within, **more})
+        """Say what a run has come to, and `more`."""
+        if self.json:
+            say_json("summary", {**summary_of(run), **more})
+
+
+def summary_of(run: Record) -> dict[str, Any]:
+    """Return what a run of at least one iteration has come to: its last row, and whether that is within the limits."""
+    last = run.metrics[-1]
+    costs = {
+        name: {"mean": last[f"cost/{name}"], "se": last[f"cost_se/{name}"], "limit": last[f"limit/{name}"]}
+        for name in run.problem.cost_names
+    }
+    return {
+        "run": run.path,
+        "task": run.problem.id,
+        "algorithm": run.algorithm_name,
+        "seed": run.seed,
+        "iteration": last["iteration"],
+        "steps": last["steps"],
+        "reward": {"mean": last["reward"], "se": last["reward_se"]},
+        "costs": costs,
+        "within_limits": all(cost["mean"] <= cost["limit"] for cost in costs.values()),
+    }
 
 
 def say_json(event: str, content: dict[str, Any]) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from pathlib import Path
 
 from rich.console import Console
 
 from equipoise.api import default_run_dir
 from equipoise.cli.output import Says
-from equipoise.errors import UsageError
+from equipoise.errors import UsageError, printable
 from equipoise.progress import error_console
 from equipoise.terminal import open_console
 from equipoise.training.config import Config
@@ -49,8 +50,10 @@ def train_seeds(
         path = opened.run_dir(job)
         evaluation = read_evaluation_file(path) if opened.standing(job).status == "finished" else None
         if evaluation is not None:
-            certified = all(cost.certified for cost in evaluation.stochastic.costs)
-            says.summary(Record.read(path), certified=certified)
+            says.summary(Record.read(path), certified=evaluation.stochastic.certified)
+        elif says.quiet and opened.failure(job).exists():
+            why = opened.failure(job).read_text(encoding="utf-8").strip()
+            print(f"equipoise: {printable(f'{job.name} failed: {why}')}", file=sys.stderr)
     if not finished:
         raise SystemExit(1)
 

@@ -109,7 +109,7 @@ def _certified(report: PolicyReport) -> dict[str, Any]:
         for cost in report.costs
     ]
     return {
-        "holds": all(cost.certified for cost in report.costs),
+        "holds": report.certified,
         "confidence": 0.95,
         "episodes": report.episodes,
         "broken": report.broken,

@@ -29,7 +29,7 @@ class Tracker(Protocol):
     def begin(self, run: str, known: str | None, config: dict[str, Any]) -> str:
         """Begin to track the run of that name, or go on with the tracked one `known`; return the tracker's id of it."""
 
-    def log(self, numbers: dict[str, float], step: int) -> None:
+    def log(self, numbers: dict[str, int | float], step: int) -> None:
         """Take the numbers of an iteration."""
 
     def end(self, finished: bool) -> None:
@@ -65,7 +65,7 @@ class WandbShaped:
         self._run = self._module.init(project=project, config=config, resume=resume, **named)
         return own
 
-    def log(self, numbers: dict[str, float], step: int) -> None:
+    def log(self, numbers: dict[str, int | float], step: int) -> None:
         """Log the numbers of an iteration."""
         self._run.log(numbers, step=step)
 
@@ -110,7 +110,7 @@ class MLflow:
             self._client.log_batch(self._run, params=params[start : start + self.MOST_PARAMS])
         return self._run
 
-    def log(self, numbers: dict[str, float], step: int) -> None:
+    def log(self, numbers: dict[str, int | float], step: int) -> None:
         """Log the numbers of an iteration."""
         now = int(time.time() * 1000)
         metrics = [self._entities.Metric(_allowed(name), float(value), now, step) for name, value in numbers.items()]

@@ -37,13 +37,15 @@ class Tracking:
         run_dir: the folder of the run.
 
     Raises:
-        UsageError: no such tracker, not installed, or it lets nobody in. Later, where it cannot begin.
+        UsageError: no such tracker, not installed, or it lets nobody in; and with the first iteration, where it cannot
+            begin to track.
     """
 
     def __init__(self, track: Any, run_dir: Path) -> None:
         with _chatter_on_stderr():
             self._tracker: Tracker | None = find_tracker(track)
         self._run_dir, self._name, self._begun = run_dir.absolute(), self._tracker.name, False
+        self._known = known_ids(self._run_dir)
 
     def __enter__(self) -> Tracking:
         return self
@@ -67,19 +69,18 @@ class Tracking:
                 self._tracker.end(finished=error is None)
 
     def _begin(self, tracker: Tracker) -> None:
-        known = known_ids(self._run_dir)
         file = read_config_file(self._run_dir)
         config = _flat({**file.content, "problem": _described(file.problem), "equipoise": file.version})
         try:
             with _chatter_on_stderr():
-                own = tracker.begin(self._run_dir.name, known.get(self._name), config)
+                own = tracker.begin(self._run_dir.name, self._known.get(self._name), config)
         except Exception as error:
             raise UsageError(
                 f"{self._name} could not begin: {error}; what is trained so far is kept: "
                 f"{command('resume', self._run_dir)} goes on, with or without --track"
             ) from None
         self._begun = True
-        ids = json.dumps({**known, self._name: own}, indent=2) + "\n"
+        ids = json.dumps({**self._known, self._name: own}, indent=2) + "\n"
         write_atomically(self._run_dir / FILE, ids.encode())
 
     @contextlib.contextmanager
