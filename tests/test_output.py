@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -109,3 +111,11 @@ def test_runs_in_json_are_one_a_line(folder, tmp_path, capsys):
 def test_a_number_that_is_none_is_null(capsys):
     say_json("test", {"a": [math.inf, -math.inf, math.nan, 1.5], "b": (1, "ü\n")})
     assert capsys.readouterr().out == '{"event": "test", "a": [null, null, null, 1.5], "b": [1, "ü\\n"]}\n'
+
+
+def test_a_reader_that_goes_ends_the_command_without_a_word(folder):
+    command = [sys.executable, "-m", "equipoise", "runs", str(folder), "--json"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    assert process.stderr.read() == b"" and process.wait() == 141
+    process.stderr.close()

@@ -68,7 +68,7 @@ def stay_nice(group: Path = Path("/proc/self/autogroup")) -> None:
             group.write_text(f"{niceness}\n")
 
 
-def main(path: str, name: str, threads: str, patience: str, track: str) -> int:
+def main(path: str, name: str, threads: str, patience: str, track: str = "") -> int:
     """Do the run `name` of the campaign in `path`: the process that a campaign starts."""
     die_with_parent()
     stay_nice()

@@ -6,6 +6,7 @@ import _thread
 import contextlib
 import importlib
 import io
+import os
 import sys
 import threading
 import warnings
@@ -77,6 +78,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UsageError as error:
         print(f"equipoise: {printable(str(error))}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # whoever read what is said has gone, as in `… --json | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it once more in the end
+        return 141
     except OSError as error:
         if error.filename is None:
             raise

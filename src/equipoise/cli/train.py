@@ -196,5 +196,6 @@ def _finish(run: Run, says: Says, again: bool = True) -> None:
     seen = named_again(config, "environment", "algorithm")
     print(f"evaluate  {command('evaluate', path)}{seen}")
     print(f"film      {command('render', path)}{seen}")
+    print(f"export    {command('export', path)}{named_again(config, 'algorithm')}")
     if again:
         print(f"resume    {command('resume', path)}{named_again(config, *ALL)}{says.track_again}")
