@@ -165,6 +165,13 @@ def test_lines_say_how_much_is_left_and_hold_no_control_characters(run, monkeypa
     assert first.isprintable() and second.isprintable()
 
 
+def test_an_iteration_that_was_written_down_before_foretells_nothing(run, capsys):
+    with display.Display(run.config, steps=40, shown=True) as shown:
+        shown.show(run.metrics[0])
+    (line,) = said(capsys)
+    assert line.endswith(" steps/s  50 %")
+
+
 # Notebooks
 
 

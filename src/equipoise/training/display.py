@@ -122,4 +122,6 @@ class Display:
             f"{row['steps_per_second']:,.0f} steps/s",
             f"{100 * min(row['steps'] / self._total, 1.0):.0f} %",
         ]
-        return "  ".join([*said, f"about {in_words(passed * left / done)} left"] if left else said)
+        if left and done > 0:  # the first iteration may be one that a killed run has written down already
+            said.append(f"about {in_words(passed * left / done)} left")
+        return "  ".join(said)
