@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -306,3 +307,16 @@ def test_the_command_says_what_it_wrote(run, monkeypatch, capsys):
     assert (said["event"], said["file"], said["task"]) == ("export", str(Path("elsewhere/policy.npz")), TASK)
     assert main(["export", "run"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_the_page_names_everything_that_is_in_a_file(trained, tmp_path):
+    page = (Path(__file__).parents[1] / "docs" / "deploy.md").read_text(encoding="utf-8")
+    named = {
+        name for row in re.findall(r"^\| (`.+?) \|", page, re.MULTILINE) for name in re.findall(r"`(\w[\w.]*)`", row)
+    }
+    path = equipoise.export(variant(trained), out=tmp_path)
+    about = Policy.load(path).metadata
+    assert set(about) <= named
+    with np.load(path) as file:
+        assert {name for name in file.files if not name.startswith(("layers.1", "layers.2", "metadata"))} <= named
+    assert named - set(about) - set(np.load(path).files) == {"npz", "safetensors", "onnx"}

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +18,7 @@ from equipoise.cli.output import say_json
 from equipoise.training.evaluation import read_evaluation_file
 
 TASK = "rail:QuickRail-v0"
+PAGE = Path(__file__).parents[1] / "docs" / "watching.md"
 OPTIONS = ["--num-envs", "2", "--steps-per-iteration", "40", "--limits", "1", "--total-steps", "80"]
 
 
@@ -74,6 +77,16 @@ def test_json_is_every_iteration_and_a_summary(tmp_path, capsys):
         "costs": {"cost": {"mean": last["cost/cost"], "se": last["cost_se/cost"], "limit": 1.0}},
         "within_limits": last["cost/cost"] <= 1.0,
     }
+    (row,) = re.findall(r"^\| `summary`.*", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(re.findall(r"`(\w+)`", row)) >= {*summary, *summary["costs"]["cost"]} - {"event"}
+
+
+def test_the_page_names_every_event():
+    source = "".join(
+        path.read_text(encoding="utf-8") for path in (Path(equipoise.__file__).parent / "cli").glob("*.py")
+    )
+    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(re.findall(r'say_json\(\s*"(\w+)"', source)) == set(re.findall(r"\w+", " ".join(rows))) - {"event"}
 
 
 def test_json_and_quiet_is_the_summary_alone(folder, capsys):
