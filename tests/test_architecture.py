@@ -17,6 +17,7 @@ GROUND = {
     "errors",
     "files",
     "modules",
+    "notebook",
     "palette",
     "progress",
     "registry",
@@ -33,7 +34,8 @@ MAY_IMPORT = {
     "files": {"errors"},
     "modules": {"errors"},
     "palette": set(),
-    "progress": set(),
+    "notebook": set(),
+    "progress": {"notebook"},
     "statistics": set(),
     "registry": {"errors", "modules"},
     "settings": {"errors"},
@@ -49,18 +51,20 @@ MAY_IMPORT = {
     "algorithms": GROUND | {"problem", "numerics", "gradients", "policy"},
     "training": GROUND
     | {"problem", "numerics", "gradients", "policy", "tasks", "physics", "environments", "algorithms"},
-    "campaigns": GROUND | {"problem", "gradients", "algorithms", "training"},
+    "integrations": GROUND | {"training"},
+    "deploy": GROUND | {"policy", "environments", "algorithms", "training", "integrations"},
+    "campaigns": GROUND | {"problem", "gradients", "algorithms", "training", "integrations"},
     "runs": GROUND | {"problem", "training"},
     "report": GROUND | {"training", "campaigns"},
     "testing": {"errors", "problem", "policy", "tasks", "physics", "algorithms", "training"},
     "films": GROUND | {"problem", "policy", "physics", "rendering", "environments", "training"},
     "conflict": GROUND | {"problem", "numerics", "gradients", "policy", "physics", "algorithms", "training"},
     "theory": GROUND | {"problem", "numerics", "gradients", "algorithms"},
-    "api": {"errors", "settings", "algorithms", "training"},
+    "api": {"errors", "settings", "algorithms", "training", "integrations"},
     "cli": GROUND
     | {"gradients", "tasks", "catalogue", "algorithms", "training", "campaigns", "runs", "report", "films"}
-    | {"conflict", "theory", "api"},
-    "__init__": {"errors", "environments", "tasks", "algorithms", "training", "films", "conflict", "api"},
+    | {"conflict", "theory", "deploy", "integrations", "api"},
+    "__init__": {"errors", "environments", "tasks", "algorithms", "training", "films", "conflict", "deploy", "api"},
     "__main__": {"cli"},
 }
 """For every folder and root module, the others it may import; listed from the ground up."""

@@ -10,6 +10,7 @@ import shutil
 import sys
 import typing
 from pathlib import Path
+from types import SimpleNamespace
 
 import gymnasium
 import pytest
@@ -216,6 +217,9 @@ def test_commands_are_understood(arguments, monkeypatch, capsys, own_aggregators
     monkeypatch.setattr(loop, "train", understood_training)
     for module in ("run", "record"):  # where a run's folder is opened
         monkeypatch.setattr(f"equipoise.training.{module}.read_config_file", understood_run)
+    monkeypatch.setattr(
+        "equipoise.integrations.tracking.find_tracker", lambda name: SimpleNamespace(name=name)
+    )  # installed or not
     monkeypatch.setattr(experiment, "theory", understood_run)
     for name in ("run_campaign", "run_one", "show_status"):
         monkeypatch.setattr(campaigns, name, understood_run)

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import io
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import equipoise
 from equipoise import progress
 from equipoise.cli import main
+from equipoise.notebook import Output
 from equipoise.progress import Progress
-from equipoise.training import display
+from equipoise.training import display, views
 from equipoise.training.config import Config
 from equipoise.training.record import Record
 
@@ -98,7 +101,7 @@ def test_training_says_its_iterations_on_stderr(tmp_path, capsys):
 
 
 def test_an_iteration_that_takes_long_is_not_silent(run, monkeypatch, capsys):
-    monkeypatch.setattr(display, "LINE_EVERY", 0.02)
+    monkeypatch.setattr(views, "LINE_EVERY", 0.02)
     with display.Display(run.config, shown=True) as shown:
         time.sleep(0.2)
         shown.show(run.metrics[0])
@@ -132,15 +135,112 @@ def test_python_is_silent_where_nobody_looks(run, tmp_path, every_step, capsys):
     assert capsys.readouterr() == ("", "")
 
 
-def test_python_says_how_far_it_is_where_somebody_looks(run, tmp_path, every_step, monkeypatch, capsys):
-    monkeypatch.setattr(progress, "in_notebook", lambda: True)
-    equipoise.train("pcrpo", TASK, run_dir=tmp_path / "run", **SIZES)
+def test_python_says_how_far_it_is_where_it_is_told_to(run, tmp_path, every_step, capsys):
+    equipoise.train("pcrpo", TASK, run_dir=tmp_path / "run", progress=True, **SIZES)
     assert said(capsys)[0].startswith("iteration    1  reward ")
-    equipoise.evaluate(run, episodes=2, environment=TASK)
+    equipoise.evaluate(run, episodes=2, environment=TASK, progress=True)
     assert said(capsys)[0] == f"evaluating {TASK}: begins"
-    equipoise.evaluate(run, episodes=2, environment=TASK, progress=False)
-    equipoise.train("pcrpo", TASK, run_dir=tmp_path / "other", watch=lambda row: None, **SIZES)
-    assert said(capsys) == []  # who watches shows what they like
+
+
+def test_a_watch_replaces_what_is_shown_or_stands_beside_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(display, "somebody_looks", lambda: True)
+    seen = []
+    equipoise.train("pcrpo", TASK, run_dir=tmp_path / "run", watch=seen.append, **SIZES)
+    assert said(capsys) == [] and [row["iteration"] for row in seen] == [1, 2]
+    equipoise.train("pcrpo", TASK, run_dir=tmp_path / "other", watch=seen.append, progress=True, **SIZES)
+    assert said(capsys)[0].startswith("iteration    1  reward ") and len(seen) == 4
+    equipoise.train("pcrpo", TASK, run_dir=tmp_path / "third", progress=False, **SIZES)
+    assert said(capsys) == []
+
+
+def test_lines_say_how_much_is_left_and_hold_no_control_characters(run, monkeypatch, capsys):
+    now = iter([0.0, *[10.0] * 4, *[20.0] * 4, *[1e6] * 9])
+    monkeypatch.setattr(time, "monotonic", lambda: next(now))
+    with display.Display(dataclasses.replace(run.config, total_steps=160), shown=True) as shown:
+        for row in run.metrics:
+            shown.show(row)
+    first, second = said(capsys)
+    assert first.startswith("iteration    1  reward ") and first.endswith(" steps/s  25 %  about 30 s left")
+    assert second.endswith("  50 %  about 20 s left")
+    assert first.isprintable() and second.isprintable()
+
+
+def test_an_iteration_that_was_written_down_before_foretells_nothing(run, capsys):
+    with display.Display(run.config, steps=40, shown=True) as shown:
+        shown.show(run.metrics[0])
+    (line,) = said(capsys)
+    assert line.endswith(" steps/s  50 %")
+
+
+# Notebooks
+
+
+@pytest.fixture
+def notebook(monkeypatch):
+    """A process that is a notebook's; the outputs of its cell, each a list of what was shown there."""
+    outputs = []
+
+    def show(bundle, raw, display_id):
+        assert raw and display_id
+        output = [bundle]
+        outputs.append(output)
+        return SimpleNamespace(update=lambda bundle, raw: output.append(bundle))
+
+    shell = type("ZMQInteractiveShell", (), {})()
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    monkeypatch.setitem(sys.modules, "IPython.display", SimpleNamespace(display=show))
+    return outputs
+
+
+def test_a_notebook_sees_a_bar_and_a_live_picture_of_a_training(notebook, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(views, "PICTURE_EVERY", 0.0)
+    monkeypatch.setattr(views, "PICTURE_SHARE", 1e9)
+    run = equipoise.train("pcrpo", TASK, run_dir=tmp_path / "run", **SIZES)
+    bar, picture = notebook
+    assert len(bar) == 3  # before, and after each iteration
+    assert "0/80 steps" in bar[0]["text/plain"]
+    last = run.metrics[-1]
+    for kind in ("text/plain", "text/html"):
+        assert f"{last['reward']:.4g}" in bar[-1][kind] and "80/80" in bar[-1][kind].replace("</span>", "")
+    images = [base64.b64decode(shown["image/png"]) for shown in picture]
+    assert len(images) == 2 and images[0] != images[1]  # of one iteration, and of two
+    assert images[1] == equipoise.draw(run).read_bytes()
+    assert capsys.readouterr() == ("", "")
+
+
+def test_pictures_are_seldom_and_the_last_one_is_there_in_the_end(notebook, run, monkeypatch):
+    with display.Display(run.config, shown=True, run_dir=run.path) as shown:
+        for row in run.metrics * 5:
+            shown.show(row)
+        assert len(notebook[1]) == 1
+    bar, picture = notebook
+    assert (len(bar), len(picture)) == (11, 2)
+
+
+def test_a_notebook_sees_a_bar_of_other_work(notebook, run, capsys):
+    equipoise.evaluate(run, episodes=2, environment=TASK)
+    (bar,) = notebook
+    assert f"evaluating {TASK}" in bar[0]["text/plain"] and "  0%" in bar[0]["text/plain"]
+    assert "100%" in bar[-1]["text/plain"]
+    assert capsys.readouterr() == ("", "")
+
+
+def test_ipython_takes_what_is_shown():
+    display_of_ipython = pytest.importorskip("IPython.display")
+    published = []
+    publisher = SimpleNamespace(publish=lambda **named: published.append(named))
+    shell = SimpleNamespace(display_pub=publisher)
+    output = Output()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("IPython.core.display_functions.InteractiveShell", None, raising=False)
+        patch.setattr("IPython.core.interactiveshell.InteractiveShell.initialized", classmethod(lambda cls: True))
+        patch.setattr("IPython.core.interactiveshell.InteractiveShell.instance", classmethod(lambda cls: shell))
+        output.show("half")
+        output.show("whole")
+    assert display_of_ipython is not None
+    first, second = published
+    assert "half" in first["data"]["text/plain"] and "whole" in second["data"]["text/html"]
+    assert first["transient"]["display_id"] == second["transient"]["display_id"] and second["update"]
 
 
 def test_a_terminal_sees_a_bar(run, every_step, monkeypatch):
@@ -161,7 +261,8 @@ print(somebody_looks())
 
 
 def test_a_notebook_is_known_as_one():
-    for script, looks in ((NOTEBOOK, "True"), (NOTEBOOK.replace("ZMQ", "Terminal"), "False")):
+    colab = NOTEBOOK.replace("=lambda: ZMQ", "=lambda: type('Shell', (ZMQ").replace("Shell())", "Shell,), {})())")
+    for script, looks in ((NOTEBOOK, "True"), (colab, "True"), (NOTEBOOK.replace("ZMQ", "Terminal"), "False")):
         done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
         assert done.stdout.strip() == looks
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     )
     from equipoise.api import resume, train
     from equipoise.conflict.report import analyse_conflict
+    from equipoise.deploy.export import export
     from equipoise.films.film import film
     from equipoise.films.watch import watch
     from equipoise.tasks import TASKS, Mark, State, Task
@@ -65,6 +66,7 @@ _HOME = {
     ),
     **dict.fromkeys(("resume", "train"), "equipoise.api"),
     "analyse_conflict": "equipoise.conflict.report",
+    "export": "equipoise.deploy.export",
     "film": "equipoise.films.film",
     "watch": "equipoise.films.watch",
     **dict.fromkeys(("TASKS", "Mark", "State", "Task"), "equipoise.tasks"),
@@ -107,6 +109,7 @@ __all__ = [
     "analyse_conflict",
     "draw",
     "evaluate",
+    "export",
     "film",
     "register_task",
     "resume",

@@ -12,12 +12,13 @@ from equipoise.algorithms.own import as_algorithm, load_algorithm
 from equipoise.algorithms.registry import ALGORITHMS
 from equipoise.algorithms.rule import Rule
 from equipoise.errors import UsageError, unknown
+from equipoise.integrations.tracking import tracked
 from equipoise.settings import as_declared
 from equipoise.training import loop
 from equipoise.training.config import Config, Environment, as_words
 from equipoise.training.display import Display
 from equipoise.training.run import Run, read_config, steps_done
-from equipoise.training.watcher import Watcher
+from equipoise.training.watcher import Watcher, together
 
 
 def train(
@@ -29,6 +30,8 @@ def train(
     device: str | None = None,
     workers: int = 0,
     watch: Watcher | None = None,
+    track: Any = None,
+    progress: bool | None = None,
     **options: Any,
 ) -> Run:
     """Train `algorithm` on `task` and return the run, which is finished unless `watch` ended it earlier.
@@ -44,8 +47,11 @@ def train(
         workers: processes that step an environment which is not of this library (0: this process alone); results do not
             depend on it.
         watch: called with every iteration's row of metrics, once its checkpoint is on the disk. If it returns False,
-            training ends there, and `resume` goes on; anything else, None too, changes nothing. Without it, progress is
-            shown on stderr where somebody looks: at a terminal, or in a notebook.
+            training ends there, and `resume` goes on; anything else, None too, changes nothing.
+        track: an experiment tracker that is told of every iteration, too: "wandb", "trackio", "mlflow" (each an extra,
+            as in `pip install 'equipoise[wandb]'`), or a module of wandb's shape.
+        progress: whether to show how it goes; by default where somebody looks, at a terminal or in a notebook, unless
+            there is a `watch`.
         options: fields of `Config`: `total_steps`, `seed`, `limits`, … Arguments for an environment that Gymnasium
             makes are `env_args`, a dictionary.
 
@@ -68,7 +74,7 @@ def train(
     folder = Path(run_dir) if run_dir is not None else default_run_dir(config)
     environment = None if isinstance(task, str) else task
     threads, workers = as_declared(int, threads, "threads"), as_declared(int, workers, "workers")
-    with Display(config, shown=None if watch is None else False) as display:
+    with tracked(track, folder) as tracking, Display(config, 0, _shown(progress, watch), folder.absolute()) as display:
         return loop.train(
             config,
             folder,
@@ -76,8 +82,13 @@ def train(
             threads=threads,
             device=device,
             workers=workers,
-            watch=watch or display.show,
+            watch=together(display.show, tracking, watch),
         )
+
+
+def _shown(progress: bool | None, watch: Watcher | None) -> bool | None:
+    """Return whether to show how a training goes; None if that depends on whether somebody looks."""
+    return False if progress is None and watch is not None else progress
 
 
 def algorithm_of(algorithm: str | Algorithm | Rule) -> Algorithm:
@@ -107,6 +118,8 @@ def resume(
     device: str | None = None,
     workers: int = 0,
     watch: Watcher | None = None,
+    track: Any = None,
+    progress: bool | None = None,
 ) -> Run:
     """Continue the run in `run_dir` bit for bit from its newest checkpoint, and return it.
 
@@ -118,6 +131,8 @@ def resume(
         device: where JAX computes the updates, as in `cpu`, `gpu` or `gpu:1`; by default where it would by itself.
         workers: as for `train`.
         watch: as for `train`.
+        track: as for `train`; a run that was tracked before goes on there as the same one.
+        progress: as for `train`.
 
     Raises:
         UsageError: anything that is not allowed, and rows of metrics.csv that would be lost.
@@ -126,7 +141,8 @@ def resume(
     folder = Path(run_dir)
     config, problem = read_config(folder, own)
     steps = steps_done(folder, problem)
-    with Display(config, steps, shown=None if watch is None else False) as display:
+    shown, absolute = _shown(progress, watch), folder.absolute()
+    with tracked(track, folder) as tracking, Display(config, steps, shown, absolute) as display:
         return loop.resume(
             folder,
             environment=environment,
@@ -134,7 +150,7 @@ def resume(
             threads=threads,
             device=device,
             workers=workers,
-            watch=watch or display.show,
+            watch=together(display.show, tracking, watch),
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -130,6 +130,9 @@ class Actor:
         unflatten: makes the environment's own of a vector, where it takes another action.
     """
 
+    CLIP: ClassVar[float] = 10.0
+    """What normalised observations are clipped to, on both sides."""
+
     def __init__(
         self,
         policy: GaussianPolicy,
@@ -156,6 +159,17 @@ class Actor:
         layers = ", ".join(str(len(bias)) for _, bias in self._layers[:-1])
         return f"<Actor: {len(self._mean)} numbers observed, layers of {layers or 'none'}, {len(self.std)} actions>"
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return all that acting needs, by name; a layer's weight has one row per output.
+
+        The last layer is in units of the actions: with x = clip((s − mean)·scale, ±`CLIP`), its output is the mean.
+        """
+        found = {"observation_mean": self._mean, "observation_scale": self._scale}
+        for i, (weight, bias) in enumerate(self._layers):
+            found |= {f"layers.{i}.weight": np.ascontiguousarray(weight.T), f"layers.{i}.bias": bias}
+        low, high = self._low.astype(np.float64), self._high.astype(np.float64)
+        return found | {"action_std": self.std, "action_low": low, "action_high": high}
+
     def mean(self, observation: Float[np.ndarray, "*n obs"]) -> Float[np.ndarray, "*n act"]:
         """Return the means of the policy's Gaussians at one or many vectors of observation, before anything clips."""
         if observation.shape[-1:] != self._mean.shape:
@@ -163,7 +177,7 @@ class Actor:
                 f"an observation has {observation.shape[-1] if observation.ndim else 0} number(s); allowed: "
                 f"{len(self._mean)}{': ' * bool(self._expects)}{self._expects}"
             )
-        hidden = ((observation.astype(np.float32) - self._mean) * self._scale).clip(-10.0, 10.0)
+        hidden = ((observation.astype(np.float32) - self._mean) * self._scale).clip(-self.CLIP, self.CLIP)
         for weight, bias in self._layers[:-1]:
             hidden = np.tanh(hidden @ weight + bias)
         weight, bias = self._layers[-1]

@@ -1,4 +1,4 @@
-"""How far a long piece of work has come, on stderr: a bar on a terminal, a line now and then anywhere else."""
+"""How far a long piece of work has come: a bar on a terminal or in a notebook, and lines on stderr anywhere else."""
 
 from __future__ import annotations
 
@@ -10,19 +10,16 @@ from rich import progress as bars
 from rich.console import Console
 from rich.markup import escape
 
+from equipoise.notebook import Output, in_notebook
+
 LINE_EVERY = 10.0
 """Seconds between lines where there is no terminal to redraw."""
 FORETOLD_FROM = 0.1
 """Share of the work from which on the time that is left is foretold: the first part also compiles."""
 REDRAW_EVERY = 0.1
 """Seconds between pictures on a terminal."""
-
-
-def in_notebook() -> bool:
-    """Return whether this process is the kernel of a notebook."""
-    shell = sys.modules.get("IPython")  # whoever is in a notebook has imported it
-    made = shell.get_ipython() if shell is not None and hasattr(shell, "get_ipython") else None
-    return type(made).__name__ == "ZMQInteractiveShell"
+REDRAW_NOTEBOOK_EVERY = 0.5
+"""Seconds between pictures in a notebook, which keeps what it is sent."""
 
 
 def somebody_looks() -> bool:
@@ -31,8 +28,17 @@ def somebody_looks() -> bool:
 
 
 def error_console() -> Console:
-    """Return the console on stderr; in a notebook a plain one, as lines of text are all that every notebook shows."""
+    """Return the console on stderr; in a notebook a plain one, which is not shown there (`notebook.Output` is)."""
     return Console(stderr=True, force_jupyter=False)
+
+
+def in_words(seconds: float) -> str:
+    """Write a duration to two units."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    if seconds < 3600:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds // 3600:.0f} h {seconds % 3600 / 60:.0f} min"
 
 
 class Progress:
@@ -46,6 +52,7 @@ class Progress:
     def __init__(self, title: str, shown: bool | None = None) -> None:
         self._title, self._shown = title, somebody_looks() if shown is None else shown
         self._console = error_console()
+        self._output = Output() if in_notebook() else None
         self._bar = bars.Progress(
             bars.TextColumn("[bold]{task.description}"),
             bars.BarColumn(),
@@ -55,8 +62,10 @@ class Progress:
             transient=True,
         )
         self._task = self._bar.add_task(escape(title), total=1.0)
-        self._began = self._last = 0.0
+        self._began = self._last = self._share = 0.0
         self._begun = False
+        every = REDRAW_EVERY if self._console.is_terminal else LINE_EVERY
+        self._every = every if self._output is None else REDRAW_NOTEBOOK_EVERY
 
     def __enter__(self) -> Progress:
         self._began = self._last = time.monotonic()
@@ -67,29 +76,41 @@ class Progress:
     ) -> None:
         if self._bar.live.is_started:  # stopping one that is not prints an empty line
             self._bar.stop()
+        if self._begun and self._output is not None:
+            self._bar.update(self._task, completed=self._share)
+            self._output.show(self._bar)  # which stays
 
     def reach(self, share: float, doing: str = "") -> None:
         """Say that `share` of the work is done, and what is being done now. It may be called as often as one likes.
 
         Nothing is shown before the first call, so that what is refused until then is all that is said.
         """
-        now = time.monotonic()
-        if self._shown and not self._begun:
-            self._begun = True
-            if self._console.is_terminal:
-                self._bar.start()
-            else:
-                self._line("begins")
-        if not self._shown or now - self._last < (REDRAW_EVERY if self._console.is_terminal else LINE_EVERY):
+        if not self._shown:
+            return
+        now, self._share = time.monotonic(), share
+        if not self._begun:
+            self._begin()
+        if now - self._last < self._every:
             return
         self._last = now
-        if self._console.is_terminal:
+        if self._output is not None or self._console.is_terminal:
             what = f"{self._title}: {doing}" if doing else self._title
             self._bar.update(self._task, completed=share, description=escape(what))
-            return
-        passed = now - self._began
-        left = f", about {passed * (1 - share) / share:.0f} s left" if share >= FORETOLD_FROM else ""
-        self._line(f"{100 * share:.0f} %{f' ({doing})' if doing else ''}, {passed:.0f} s{left}")
+        if self._output is not None:
+            self._output.show(self._bar)
+        elif not self._console.is_terminal:
+            passed = now - self._began
+            left = f", about {in_words(passed * (1 - share) / share)} left" if share >= FORETOLD_FROM else ""
+            self._line(f"{100 * share:.0f} %{f' ({doing})' if doing else ''}, {in_words(passed)}{left}")
+
+    def _begin(self) -> None:
+        self._begun = True
+        if self._output is not None:
+            self._output.show(self._bar)
+        elif self._console.is_terminal:
+            self._bar.start()
+        else:
+            self._line("begins")
 
     def _line(self, said: str) -> None:
         print(f"{self._title}: {said}", file=sys.stderr, flush=True)

@@ -15,12 +15,3 @@ def seconds_of(text: str) -> float:
     if not parts or "".join(number + unit for number, unit in parts) != text:
         raise UsageError(f"budget is {text!r}; allowed: a duration, as in 2h, 90m or 1h30m")
     return sum(float(number) * UNITS[unit] for number, unit in parts)
-
-
-def in_words(seconds: float) -> str:
-    """Write a duration to two units."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    if seconds < 3600:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds // 3600:.0f} h {seconds % 3600 / 60:.0f} min"

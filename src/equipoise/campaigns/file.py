@@ -60,16 +60,20 @@ def read_campaign(path: Path) -> Campaign:
     """Read and check the whole of a campaign's file; `UsageError`, in one line, for the first thing that is wrong."""
     try:
         text = path.read_text(encoding="utf-8")
-        content = tomllib.loads(text)
+        return parse_campaign(text)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from None
-    except ValueError as error:
-        raise UsageError(f"{path} is no TOML: {error}") from None
-    try:
-        jobs = tuple(_jobs(content))
-        check(jobs)
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from None
+    except ValueError as error:
+        raise UsageError(f"{path} is no TOML: {error}") from None
+
+
+def parse_campaign(text: str) -> Campaign:
+    """Read and check what a campaign's file says; ValueError where it is no TOML, `UsageError` as `read_campaign`."""
+    content = tomllib.loads(text)
+    jobs = tuple(_jobs(content))
+    check(jobs)
     return Campaign(content["name"], jobs, text)
 
 

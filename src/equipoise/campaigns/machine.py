@@ -40,12 +40,12 @@ class Running:
 
 
 class ThisMachine:
-    """Does runs on this machine, `workers` side by side: by default one on each core."""
+    """Does runs on this machine, `workers` side by side: by default one on each core. `track` is told of each."""
 
     machines: list[dict[str, Any]] = []  # noqa: RUF012 (there are never any)
 
-    def __init__(self, workers: int | None = None) -> None:
-        self._workers = workers or len(cores_of_this_machine())
+    def __init__(self, workers: int | None = None, track: str | None = None) -> None:
+        self._workers, self._track = workers or len(cores_of_this_machine()), track
         self._slots: dict[tuple[int, tuple[int, ...]], Running | None] = {}
 
     def begin(self, folder: CampaignFolder, jobs: Sequence[Job], say: Say) -> None:
@@ -65,7 +65,9 @@ class ThisMachine:
         before = set(cores_of_this_machine())
         try:
             _stay_on(set(cores))  # of this thread, and of the process that it starts
-            self._slots[slot] = Running(job, start_process(self._folder, job, len(cores)), time.monotonic())
+            self._slots[slot] = Running(
+                job, start_process(self._folder, job, len(cores), track=self._track), time.monotonic()
+            )
         finally:
             _stay_on(before)
 

@@ -14,15 +14,17 @@ SAME_EVERYWHERE = {"NPROC": "1"}
 each core that it may use. With one in every run, results do not depend on how many runs are side by side, or where."""
 
 
-def command_of(folder: CampaignFolder, job: Job, threads: int, patience: float) -> list[str]:
+def command_of(folder: CampaignFolder, job: Job, threads: int, patience: float, track: str | None = None) -> list[str]:
     """Return the command of a run's process."""
     return [
         *(sys.executable, "-m", "equipoise.campaigns.worker"),
-        *(str(folder.path), job.name, str(threads), str(patience)),
+        *(str(folder.path), job.name, str(threads), str(patience), track or ""),
     ]
 
 
-def start_process(folder: CampaignFolder, job: Job, threads: int, patience: float = 1.0) -> subprocess.Popen[bytes]:
+def start_process(
+    folder: CampaignFolder, job: Job, threads: int, patience: float = 1.0, track: str | None = None
+) -> subprocess.Popen[bytes]:
     """Start a run's process. It ends when its standard input does, and so with whoever holds that.
 
     Args:
@@ -30,10 +32,11 @@ def start_process(folder: CampaignFolder, job: Job, threads: int, patience: floa
         job: The run.
         threads: Threads that step the physics.
         patience: Seconds to wait for another process that is at work on the run.
+        track: Name of the experiment tracker that is told of it.
     """
     with folder.log(job).open("ab") as log:
         return subprocess.Popen(
-            command_of(folder, job, threads, patience),
+            command_of(folder, job, threads, patience, track),
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,

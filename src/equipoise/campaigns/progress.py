@@ -12,9 +12,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from equipoise.campaigns.duration import in_words
 from equipoise.campaigns.folder import CampaignFolder, Standing
 from equipoise.campaigns.job import Job
+from equipoise.progress import in_words
 from equipoise.training.display import result
 from equipoise.training.metrics import Row
 

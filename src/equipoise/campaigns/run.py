@@ -10,7 +10,7 @@ from rich.console import Console
 
 from equipoise.campaigns.check import check_begun
 from equipoise.campaigns.engine import Engine
-from equipoise.campaigns.file import read_campaign
+from equipoise.campaigns.file import Campaign, read_campaign
 from equipoise.campaigns.folder import CampaignFolder
 from equipoise.campaigns.machine import ThisMachine
 from equipoise.campaigns.progress import Progress, overview
@@ -19,6 +19,7 @@ from equipoise.campaigns.schedule import run_side_by_side
 from equipoise.campaigns.tables import has_pyarrow, write_tables
 from equipoise.errors import DiskFullError, UsageError
 from equipoise.files import is_full
+from equipoise.integrations.trackers import find_tracker
 from equipoise.terminal import open_console
 
 
@@ -42,18 +43,22 @@ EngineName = Literal["local", "ray"]
 """Where runs are done: on this machine, or on a Ray cluster."""
 
 
-def _open_engine(name: EngineName, address: str | None, workers: int | None) -> Engine:
+def _open_engine(name: EngineName, address: str | None, workers: int | None, track: str | None) -> Engine:
     if workers is not None and workers < 1:
         raise UsageError(f"workers is {workers}; allowed: 1 or more")
+    if track is not None:
+        if name == "ray":
+            raise UsageError(f"--track is {track}, and --engine ray tracks no runs; leave one of them out")
+        find_tracker(track)  # what is wrong with it is said before anything runs
     if name == "ray":
         return RayCluster(address, workers)
     if address is not None:
         raise UsageError(f"--address is {address}, of a Ray cluster; give --engine ray with it")
-    return ThisMachine(workers)
+    return ThisMachine(workers, track)
 
 
 def run_campaign(
-    file: Path,
+    file: Path | Campaign,
     out: Path | None = None,
     workers: int | None = None,
     budget: float | None = None,
@@ -61,13 +66,14 @@ def run_campaign(
     console: Console | None = None,
     engine: EngineName = "local",
     address: str | None = None,
+    track: str | None = None,
 ) -> bool:
     """Bring all runs of a campaign's file to their ends and write its tables; return whether all are finished.
 
     Finished runs stay as they are, and the others go on from where they stand.
 
     Args:
-        file: The campaign's file.
+        file: The campaign's file, or what was read from one.
         out: Its folder; by default campaigns/NAME.
         workers: Runs side by side at most; by default one on each core of this machine or of the cluster.
         budget: Seconds after which no further run starts.
@@ -75,14 +81,15 @@ def run_campaign(
         console: Where to show how it goes.
         engine: Where runs are done: on this machine, or on a Ray cluster of which it is one.
         address: HOST:PORT of the Ray cluster's head; by default the cluster that runs on this machine.
+        track: Name of an experiment tracker that is told of each run.
 
     Raises:
         UsageError: anything in the file, or about the folder, that is not allowed, before anything runs.
     """
     console = console or open_console()
-    campaign = read_campaign(file)
+    campaign = file if isinstance(file, Campaign) else read_campaign(file)
     out = out or default_folder(campaign.name)
-    with closing(_open_engine(engine, address, workers)) as where:
+    with closing(_open_engine(engine, address, workers, track)) as where:
         folder = CampaignFolder.begin(
             out, campaign.name, campaign.jobs, campaign.text, accept_changes, machines=where.machines
         )

@@ -15,6 +15,7 @@ from equipoise.campaigns.job import NO_ROOM, Job
 from equipoise.campaigns.provenance import processor
 from equipoise.errors import DiskFullError, UsageError
 from equipoise.files import is_full
+from equipoise.integrations.tracking import tracked
 from equipoise.modules import served_from
 from equipoise.training import loop
 from equipoise.training.config import Config, name_to_repeat
@@ -22,8 +23,8 @@ from equipoise.training.evaluate import evaluate
 from equipoise.training.run import Run
 
 
-def do(folder: CampaignFolder, job: Job, threads: int = 0, patience: float = 1.0) -> None:
-    """Bring a run to its end, from wherever it stands; a finished one is left as it is.
+def do(folder: CampaignFolder, job: Job, threads: int = 0, patience: float = 1.0, track: str | None = None) -> None:
+    """Bring a run to its end, from wherever it stands; a finished one is left as it is. `track` is told of it.
 
     Raises `UsageError` if another process is still at work on it after `patience` seconds.
     """
@@ -32,15 +33,17 @@ def do(folder: CampaignFolder, job: Job, threads: int = 0, patience: float = 1.0
         if folder.standing(job).status == "finished":
             return
         config = whole_config_of(job)
-        run = _train(config, folder.run_dir(job), threads)
+        run = _train(config, folder.run_dir(job), threads, track)
         evaluate(run, job.evaluation_episodes, environment=name_to_repeat(config), threads=threads)
 
 
-def _train(config: Config, path: Path, threads: int) -> Run:
-    if not has_begun(path):
-        return loop.train(config, path, threads=threads)
-    check_same(path, config)
-    return loop.resume(path, environment=name_to_repeat(config), algorithm=config.algorithm, threads=threads)
+def _train(config: Config, path: Path, threads: int, track: str | None) -> Run:
+    with tracked(track, path) as tracking:
+        if not has_begun(path):
+            return loop.train(config, path, threads=threads, watch=tracking)
+        check_same(path, config)
+        environment = name_to_repeat(config)
+        return loop.resume(path, environment=environment, algorithm=config.algorithm, threads=threads, watch=tracking)
 
 
 def die_with_parent() -> None:
@@ -65,14 +68,15 @@ def stay_nice(group: Path = Path("/proc/self/autogroup")) -> None:
             group.write_text(f"{niceness}\n")
 
 
-def main(path: str, name: str, threads: str, patience: str) -> int:
+def main(path: str, name: str, threads: str, patience: str, track: str = "") -> int:
     """Do the run `name` of the campaign in `path`: the process that a campaign starts."""
     die_with_parent()
     stay_nice()
     print(f"on {platform.node()}, {processor()}", flush=True)
     folder = CampaignFolder.load(Path(path))
     try:
-        do(folder, next(job for job in folder.jobs if job.name == name), int(threads), float(patience))
+        job = next(job for job in folder.jobs if job.name == name)
+        do(folder, job, int(threads), float(patience), track or None)
     except DiskFullError as error:
         print(f"equipoise: {error}")
         return NO_ROOM

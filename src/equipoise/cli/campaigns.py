@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from equipoise.cli.options import NUMBERS
+from equipoise.cli.options import NUMBERS, TrackerName
 
 USAGE = """\
 usage: equipoise campaign FILE.toml [options]        bring all runs of the file to their ends; write their tables
@@ -39,6 +39,7 @@ def start(
     accept_changes: bool = False,
     engine: Literal["local", "ray"] = "local",
     address: str | None = None,
+    track: TrackerName = None,
 ) -> None:
     """Bring all runs of a campaign's file to their ends, and write their tables; exit code 1 if one is left.
 
@@ -52,13 +53,16 @@ def start(
         accept_changes: Do what a changed file asks for: add runs to the folder's campaign, or leave some out.
         engine: Where runs are done: on this machine, or on the machines of a Ray cluster, of which it is one.
         address: HOST:PORT of the Ray cluster's head; by default the cluster that runs on this machine.
+        track: Tell an experiment tracker of every run, too.
     """
     from equipoise.campaigns.duration import seconds_of
     from equipoise.campaigns.run import run_campaign
 
     seconds = None if budget is None else seconds_of(budget)
     try:
-        finished = run_campaign(file, out, workers, seconds, accept_changes, engine=engine, address=address)
+        finished = run_campaign(
+            file, out, workers, seconds, accept_changes, engine=engine, address=address, track=track
+        )
     except KeyboardInterrupt:
         raise KeyboardInterrupt("stopped; the same command goes on from the last iterations") from None
     if not finished:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -9,11 +10,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from equipoise.cli.options import AlgorithmName, EnvironmentId, RunFolder, open_run
+from equipoise.cli.output import say_json
 from equipoise.progress import Progress
 
 if TYPE_CHECKING:
     from equipoise.statistics import Interval
-    from equipoise.training.evaluate import CostReport
+    from equipoise.training.evaluation import CostReport, Evaluation
+    from equipoise.training.run import Run
 
 
 def evaluate(
@@ -25,6 +28,8 @@ def evaluate(
     algorithm: AlgorithmName = None,
     threads: int = 0,
     workers: int = 0,
+    quiet: bool = False,
+    json: bool = False,
 ) -> None:
     """Evaluate a run's policy: reward and episode cost with 95 % intervals, and the certificate.
 
@@ -38,12 +43,26 @@ def evaluate(
         threads: Physics threads, 0 for all cores. Results do not depend on it.
         workers: Processes that step an environment that is not of this library, 0 for this process alone. Results do
             not depend on it.
+        quiet: Say nothing but mistakes.
+        json: Say the result as one JSON object.
     """
     from equipoise.training.evaluate import assess, save
 
     opened = open_run(run, algorithm, iteration)
-    with Progress(f"evaluating {opened.problem.id}", shown=True) as progress:
+    with Progress(f"evaluating {opened.problem.id}", shown=not (quiet or json)) as progress:
         result, single = assess(opened, episodes, seed, environment, threads, workers, progress.reach)
+    if not (quiet or json):
+        _show(result, opened, episodes)
+    written = save(result, single, opened)
+    if json:
+        about = {"run": opened.path, "task": opened.problem.id, "certified": result.stochastic.certified}
+        say_json("evaluation", {**about, **dataclasses.asdict(result)})
+    elif written and not quiet:
+        print(f"written: {run / 'evaluation.json'}, and each episode: {run / 'evaluation.csv'}")
+
+
+def _show(result: Evaluation, opened: Run, episodes: int) -> None:
+    """Print what an evaluation says, as a table."""
     what = f"{escape(opened.problem.id)}, iteration {result.iteration}"
     table = Table(title=f"{what}, {episodes} episodes each, 95 % intervals")
     table.add_column("")
@@ -62,8 +81,6 @@ def evaluate(
         table.add_row("certificate", *[_verdict(cost) for cost in costs])
         table.add_row("episodes inside", *[_interval(cost.inside, percent=True) for cost in costs])
     Console().print(table)
-    if save(result, single, opened):
-        print(f"written: {run / 'evaluation.json'}, and each episode: {run / 'evaluation.csv'}")
 
 
 def _interval(interval: Interval, percent: bool = False) -> str:

@@ -6,6 +6,7 @@ import _thread
 import contextlib
 import importlib
 import io
+import os
 import sys
 import threading
 import warnings
@@ -29,6 +30,7 @@ equipoise: safe reinforcement learning by gradient manipulation
   equipoise conflict RUN      how reward and cost conflict: picture, table, noise of cos φ
   equipoise render RUN        film the policy, with reward and cost in the picture
   equipoise watch RUN         watch the policy live in MuJoCo's viewer
+  equipoise export RUN        the policy as one file that acts without equipoise: npz, onnx or safetensors
   equipoise campaign FILE     grids of runs side by side, and their tables
   equipoise report DIR        a campaign as one page to read, with figures and tables for a paper
   equipoise compare RUN RUN … overlay the learning curves of several runs
@@ -49,6 +51,7 @@ COMMANDS = {
     "conflict": "studies",
     "render": "films",
     "watch": "films",
+    "export": "deploy",
     "campaign": "campaigns",
     "report": "campaigns",
     "compare": "runs",
@@ -77,6 +80,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UsageError as error:
         print(f"equipoise: {printable(str(error))}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # whoever read what is said has gone, as in `… --json | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it once more in the end
+        return 141
     except OSError as error:
         if error.filename is None:
             raise

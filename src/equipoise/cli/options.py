@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -22,6 +22,9 @@ AlgorithmName = Annotated[str | None, tyro.conf.arg(metavar="MODULE:NAME")]
 
 AggregatorName = Annotated[str | None, tyro.conf.arg(metavar="MODULE:NAME")]
 """A user's own aggregator, named again to allow the import of its module."""
+
+TrackerName = Literal["wandb", "trackio", "mlflow"] | None
+"""An experiment tracker; each is an extra of that name."""
 
 
 NUMBERS = tyro.constructors.ConstructorRegistry()

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from equipoise.cli.options import RunFolder
+from equipoise.cli.output import say_json, summary_of
 from equipoise.errors import printable
 from equipoise.terminal import open_console
 
@@ -30,17 +31,22 @@ def compare(runs: Annotated[tuple[Path, ...], tyro.conf.Positional], out: Path =
     print(f"written: {draw(runs, out)}")
 
 
-def runs(folder: RunFolder = Path("runs")) -> None:
+def runs(folder: RunFolder = Path("runs"), json: bool = False) -> None:
     """List the runs in a folder: task, algorithm, steps, reward, cost, and whether the limits are certified.
 
     Reward and costs are those of the last iteration, certified is what the last evaluation found.
 
     Args:
         folder: Where to look, also in the folders in there.
+        json: Say every run as one JSON object a line.
     """
     from equipoise.runs.listing import find_runs
 
     found = find_runs(folder)
+    if json:
+        for run in found:
+            _say(run)
+        return
     console = open_console()
     whole = [run for run in found if run.record is not None]
     if whole:
@@ -51,6 +57,16 @@ def runs(folder: RunFolder = Path("runs")) -> None:
             console.print(printable(said), highlight=False, markup=False, soft_wrap=True)
     if not found:
         console.print(f"no runs in {folder}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _say(run: Found) -> None:
+    """Say a run in JSON: what it has come to, or that it has no iteration yet, or what is damaged."""
+    if run.record is None:
+        say_json("damaged", {"run": run.path, "why": run.damage})
+    elif run.record.metrics:
+        say_json("summary", {**summary_of(run.record), "certified": run.certified})
+    else:
+        say_json("begun", {"run": run.record.path, "task": run.record.problem.id})
 
 
 def _table(found: list[Found], folder: Path) -> Table:

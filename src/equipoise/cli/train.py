@@ -15,15 +15,19 @@ from rich.console import Console
 from equipoise.algorithms.own import load_algorithm
 from equipoise.api import default_run_dir
 from equipoise.cli.lists import algorithms
-from equipoise.cli.options import NUMBERS, AggregatorName, AlgorithmName, EnvironmentId, RunFolder
+from equipoise.cli.options import NUMBERS, AggregatorName, AlgorithmName, EnvironmentId, RunFolder, TrackerName
+from equipoise.cli.output import Says
+from equipoise.cli.seeds import train_seeds
 from equipoise.errors import UsageError
 from equipoise.gradients import load
+from equipoise.integrations.tracking import tracked
 from equipoise.training import loop
 from equipoise.training.config import Config, balance_of, name_to_repeat
 from equipoise.training.display import Display, ending
 from equipoise.training.folder import command, near
 from equipoise.training.picture import draw
 from equipoise.training.run import Run, is_complete, read_config, steps_done
+from equipoise.training.watcher import together
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,16 @@ class Training:
     preset: str | None = None
     """Settings to begin from instead of the defaults: `omnisafe` for those of its published table, where an algorithm
     has them. Other options change them further."""
+    seeds: tuple[int, ...] = ()
+    """Several seeds instead of `seed`: a run of each, side by side, evaluated, and in one folder, by default
+    runs/TASK-ALGORITHM-seeds. The same command goes on after an interruption, and more seeds may be named then."""
+    track: TrackerName = None
+    """Tell an experiment tracker of every iteration, too; `resume` with the same option goes on there."""
+    quiet: bool = False
+    """Say nothing but mistakes."""
+    json: bool = False
+    """Say every iteration, and in the end a summary, as one JSON object a line on stdout; with `quiet` the summary
+    alone."""
 
 
 def train(arguments: list[str]) -> None:
@@ -64,17 +78,22 @@ def train(arguments: list[str]) -> None:
     balance = balance_of(config.algorithm)
     if balance:
         load(balance)
+    says = Says(asked.quiet, asked.json, asked.track)
+    if asked.seeds:
+        shares = {"threads": asked.threads, "device": asked.device, "workers": asked.workers}
+        train_seeds(config, preset, asked.seeds, asked.run_dir, shares, says)
+        return
     folder = (asked.run_dir or default_run_dir(config)).absolute()
-    with _stoppable(folder, config), Display(config, shown=True) as display:
+    with (
+        _stoppable(folder, config, says),
+        tracked(asked.track, folder) as tracking,
+        Display(config, shown=says.shown) as display,
+    ):
+        watch = together(display.show, says.iteration, tracking)
         run = loop.train(
-            config,
-            near(folder),
-            threads=asked.threads,
-            device=asked.device,
-            workers=asked.workers,
-            watch=display.show,
+            config, near(folder), threads=asked.threads, device=asked.device, workers=asked.workers, watch=watch
         )
-    _finish(run)
+    _finish(run, says)
 
 
 def resume(
@@ -85,6 +104,9 @@ def resume(
     threads: int = 0,
     device: str | None = None,
     workers: int = 0,
+    track: TrackerName = None,
+    quiet: bool = False,
+    json: bool = False,
 ) -> None:
     """Continue a run from its newest checkpoint, bit for bit as if it had never stopped.
 
@@ -97,13 +119,22 @@ def resume(
         device: Where JAX computes the updates, as for `train`.
         workers: Processes that step an environment that is not of this library, 0 for this process alone. Results do
             not depend on it.
+        track: Tell an experiment tracker of every iteration, too, where it knows the run already as the same run.
+        quiet: Say nothing but mistakes.
+        json: Say every iteration and in the end a summary as one JSON object a line; with `quiet` the summary alone.
     """
     if aggregator is not None:
         load(aggregator)
     own = None if algorithm is None else load_algorithm(algorithm)
     config, problem = read_config(run, own)
     complete, steps = is_complete(run, config, problem), steps_done(run, problem)
-    with _stoppable(run.absolute(), config), Display(config, steps, shown=True) as display:
+    says = Says(quiet, json, track)
+    with (
+        _stoppable(run.absolute(), config, says),
+        tracked(track, run) as tracking,
+        Display(config, steps, shown=says.shown) as display,
+    ):
+        watch = together(display.show, says.iteration, tracking)
         finished = loop.resume(
             run,
             environment=environment,
@@ -111,15 +142,15 @@ def resume(
             threads=threads,
             device=device,
             workers=workers,
-            watch=display.show,
+            watch=watch,
         )
-    if complete:
+    if complete and says.shown:
         print(f"{run} was complete, nothing is left to be done: {steps} steps of {config.planned_steps}")
-    _finish(finished, again=not complete)
+    _finish(finished, says, again=not complete)
 
 
 @contextlib.contextmanager
-def _stoppable(folder: Path, config: Config) -> Iterator[None]:
+def _stoppable(folder: Path, config: Config, says: Says) -> Iterator[None]:
     """Where training is stopped meanwhile, say what is there of it and how to go on."""
     try:
         yield
@@ -128,6 +159,7 @@ def _stoppable(folder: Path, config: Config) -> Iterator[None]:
             raise KeyboardInterrupt("stopped in the first iteration: nothing is kept, and no folder is left") from None
         raise KeyboardInterrupt(
             f"stopped; this goes on from the last iteration: {command('resume', folder)}{named_again(config, *ALL)}"
+            f"{says.track_again}"
         ) from None
 
 
@@ -174,14 +206,18 @@ def _new_words(arguments: list[str]) -> list[str]:
     return arguments
 
 
-def _finish(run: Run, again: bool = True) -> None:
+def _finish(run: Run, says: Says, again: bool = True) -> None:
     """Draw the picture and say how the run ended and what can be done with it, `again` the command that resumes it."""
     picture, config, path = draw(run), run.config, run.path
+    says.summary(run)
+    if not says.shown:
+        return
     Console().print(ending(run))
     print(f"run       {near(path)}/ (config.json, metrics.csv, checkpoints/, TensorBoard events)")
     print(f"picture   {near(picture)}")
     seen = named_again(config, "environment", "algorithm")
     print(f"evaluate  {command('evaluate', path)}{seen}")
     print(f"film      {command('render', path)}{seen}")
+    print(f"export    {command('export', path)}{named_again(config, 'algorithm')}")
     if again:
-        print(f"resume    {command('resume', path)}{named_again(config, *ALL)}")
+        print(f"resume    {command('resume', path)}{named_again(config, *ALL)}{says.track_again}")

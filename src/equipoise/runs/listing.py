@@ -30,7 +30,7 @@ class Found:
     @property
     def certified(self) -> bool | None:
         """Whether its last evaluation certifies every limit, for the stochastic policy; None if there is none."""
-        return None if self.evaluation is None else all(cost.certified for cost in self.evaluation.stochastic.costs)
+        return None if self.evaluation is None else self.evaluation.stochastic.certified
 
 
 def find_runs(folder: Path) -> list[Found]:

@@ -1,22 +1,21 @@
-"""The live display of a training run."""
+"""The live display of a training run, and the tables of what it shows."""
 
 from __future__ import annotations
 
-import sys
-import threading
 import time
+from pathlib import Path
 from types import TracebackType
 
 from rich.console import Group
-from rich.live import Live
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from equipoise.progress import LINE_EVERY, error_console, somebody_looks
+from equipoise.progress import error_console, in_words, somebody_looks
 from equipoise.training.config import Config
 from equipoise.training.metrics import Row
 from equipoise.training.run import Run
+from equipoise.training.views import View, view_of
 
 
 def with_error(mean: float, error: float) -> str:
@@ -70,66 +69,59 @@ def ending(run: Run) -> Table:
 
 
 class Display:
-    """Shows every iteration as it comes, on stderr: redrawn on a terminal, a line now and then elsewhere.
+    """Shows every iteration as it comes: redrawn on a terminal and in a notebook, a line now and then elsewhere.
 
     Args:
         config: what is trained.
         steps: those done already.
         shown: whether to show anything; by default, if somebody looks.
+        run_dir: the folder of the run, of which a notebook then sees the picture, too.
     """
 
-    def __init__(self, config: Config, steps: int = 0, shown: bool | None = None) -> None:
-        title = f"{config.algorithm_name} on {config.task}"
-        self._console = error_console()
-        self._shown = somebody_looks() if shown is None else shown
-        self._title, self._iteration = title, 0
-        self._ticker, self._ended = threading.Thread(target=self._tick, daemon=True), threading.Event()
+    def __init__(self, config: Config, steps: int = 0, shown: bool | None = None, run_dir: Path | None = None) -> None:
+        title, console = f"{config.algorithm_name} on {config.task}", error_console()
+        self._total, self._first = config.planned_steps, (time.monotonic(), steps)
         self._bar = Progress(
             TextColumn(f"[bold]{escape(title)}"),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("steps, left"),
             TimeRemainingColumn(),
-            console=self._console,
+            console=console,
         )
-        self._task = self._bar.add_task("", total=config.planned_steps, completed=steps)
-        self._live = Live(self._bar, console=self._console, transient=True, refresh_per_second=4)
-        self._last_line = self._last_row = -LINE_EVERY
+        self._task = self._bar.add_task("", total=self._total, completed=steps)
+        self._view: View | None = None
+        if somebody_looks() if shown is None else shown:
+            self._view = view_of(console, title, self._bar, run_dir)
 
     def __enter__(self) -> Display:
-        if self._shown and self._console.is_terminal:
-            self._live.start()
-        elif self._shown:
-            self._ticker.start()
+        if self._view is not None:
+            self._view.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._live.stop()
-        self._ended.set()
+        if self._view is not None:
+            self._view.stop()
 
     def show(self, row: Row) -> None:
         """Show the iteration described by `row`."""
-        if not self._shown:
+        if self._view is None:
             return
         self._bar.update(self._task, completed=row["steps"])
-        self._iteration, self._last_row = row["iteration"], time.monotonic()
-        if self._console.is_terminal:
-            self._live.update(Group(summary(row), self._bar))
-        elif time.monotonic() - self._last_line >= LINE_EVERY:
-            self._last_line = time.monotonic()
-            self._line(
-                f"iteration {row['iteration']:>4}  {result(row)}  {row['mode']}  {row['steps_per_second']:,.0f} steps/s"
-            )
+        self._view.show(row["iteration"], Group(summary(row), self._bar), self._line(row))
 
-    def _tick(self) -> None:
-        """Say that a training goes on in which no iteration has ended, and nothing was said, for a while."""
-        while not self._ended.wait(LINE_EVERY):
-            if time.monotonic() - max(self._last_line, self._last_row) >= LINE_EVERY:
-                self._last_line = time.monotonic()
-                where = f"after iteration {self._iteration}" if self._iteration else "at work, no iteration is over yet"
-                self._line(f"{self._title}: {where}")
-
-    def _line(self, said: str) -> None:
-        print(said, file=sys.stderr, flush=True)
+    def _line(self, row: Row) -> str:
+        began, steps = self._first
+        passed, done, left = time.monotonic() - began, row["steps"] - steps, max(self._total - row["steps"], 0)
+        said = [
+            f"iteration {row['iteration']:>4}",
+            result(row),
+            row["mode"],
+            f"{row['steps_per_second']:,.0f} steps/s",
+            f"{100 * min(row['steps'] / self._total, 1.0):.0f} %",
+        ]
+        if left and done > 0:  # the first iteration may be one that a killed run has written down already
+            said.append(f"about {in_words(passed * left / done)} left")
+        return "  ".join(said)

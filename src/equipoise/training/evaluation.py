@@ -59,6 +59,11 @@ class PolicyReport:
     broken: int = 0
     """Episodes that broke down, and are not among them."""
 
+    @property
+    def certified(self) -> bool:
+        """Whether every J_k ≤ b_k, each with 95 % confidence."""
+        return all(cost.certified for cost in self.costs)
+
     def __repr__(self) -> str:
         return f"<PolicyReport: {self._in_words()}>"
 

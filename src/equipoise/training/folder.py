@@ -18,7 +18,8 @@ LOCK = ".lock"
 """The file that a training holds a lock on while it runs. The system releases it when the process ends, however."""
 
 OWN_FILES = (
-    r"(?:metrics|episodes|evaluation|conflict)\.csv|(?:config|evaluation)\.json|(?:plot|conflict)\.png|film\.mp4"
+    r"(?:metrics|episodes|evaluation|conflict)\.csv|(?:config|evaluation|tracked)\.json|(?:plot|conflict)\.png"
+    r"|film\.mp4"
 )
 """What is written to a run's folder, beside checkpoints and TensorBoard's events, as a regular expression."""
 

@@ -24,9 +24,16 @@ FEW = 25
 """Iterations up to which each is also drawn as a point."""
 
 
-@house_style()
 def draw(run: Record) -> Path:
     """Draw `plot.png` into the run's folder and return its path; `UsageError` if there is nothing to draw."""
+    path = run.path / "plot.png"
+    write_atomically(path, png_of(run))
+    return path
+
+
+@house_style()
+def png_of(run: Record) -> bytes:
+    """Return the run's picture as PNG; `UsageError` if there is nothing to draw."""
     if not run.metrics:
         raise UsageError(f"{run.path} has no finished iteration to draw")
     names = run.problem.cost_names
@@ -61,9 +68,7 @@ def draw(run: Record) -> Path:
 
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=120)
-    path = run.path / "plot.png"
-    write_atomically(path, content.getvalue())
-    return path
+    return content.getvalue()
 
 
 def column(run: Record, name: str) -> np.ndarray:
