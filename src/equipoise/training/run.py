@@ -20,9 +20,10 @@ from equipoise.environments.observations import flatten, from_text
 from equipoise.errors import Notice, UsageError
 from equipoise.policy import Actor
 from equipoise.problem import Problem
-from equipoise.training.checkpoint import RunState, kept_iterations, load_checkpoint
+from equipoise.training.checkpoint import RunState, kept_iterations, load_checkpoint, read_state
 from equipoise.training.config import Config
 from equipoise.training.config_file import read_config_file
+from equipoise.training.folder import START
 from equipoise.training.jax_doors import uses_jax
 from equipoise.training.record import Record
 from equipoise.training.rollout import random_key
@@ -76,6 +77,8 @@ class Run(Record):
     """What it was asked to do."""
     state: RunState
     """The checkpoint that it was opened at, the newest unless another was asked for."""
+    mixture: tuple[RunState, ...] = ()
+    """For a mixture of policies, those that an episode draws one of; `state` is then the newest of them."""
 
     def __repr__(self) -> str:
         return super().__repr__()  # for a dataclass would have one made that writes out every array
@@ -171,6 +174,19 @@ def _state_of(learner: LearnerState, problem: Problem) -> RunState:
     return RunState(learner, 0, 0, np.zeros(constraints), np.full(1 + constraints, np.nan))
 
 
+def _start_again(run: Path, config: Config, problem: Problem) -> RunState:
+    """Return what the run in `run` started from, of which it has its own copy if that came from another run."""
+    if not config.start_from:
+        return first_state(config, problem)
+    use_compilation_cache()
+    try:
+        return read_state(run / START, state_shapes(config, problem))
+    except FileNotFoundError:
+        raise UsageError(
+            f"{run / START} is gone, which this run started from; put it back, or train into another folder"
+        ) from None
+
+
 def is_complete(run: Path, config: Config, problem: Problem) -> bool:
     """Return whether nothing is left to be done of the run in `run`: its last row and its checkpoint are there."""
     rows, kept = read_metrics(run / "metrics.csv", problem.cost_names), kept_iterations(run)
@@ -185,7 +201,7 @@ def resumed_state(run: Path, config: Config, problem: Problem) -> RunState:
     rows, kept = len(read_metrics(run / "metrics.csv", problem.cost_names)), kept_iterations(run)
     newest = kept[-1] if kept else 0
     if not kept and rows <= 1:  # one row: a run that was killed before its first checkpoint
-        return first_state(config, problem)
+        return _start_again(run, config, problem)
     if not kept:
         raise UsageError(
             f"{run} has {rows} rows in metrics.csv but no checkpoint: what it learned is not there, and going on would "
