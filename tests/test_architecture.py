@@ -49,6 +49,7 @@ MAY_IMPORT = {
     "algorithms": GROUND | {"problem", "numerics", "gradients", "policy"},
     "training": GROUND
     | {"problem", "numerics", "gradients", "policy", "tasks", "physics", "environments", "algorithms"},
+    "selection": GROUND | {"physics", "training"},
     "campaigns": GROUND | {"problem", "gradients", "algorithms", "training"},
     "runs": GROUND | {"problem", "training"},
     "report": GROUND | {"training", "campaigns"},
@@ -58,9 +59,9 @@ MAY_IMPORT = {
     "theory": GROUND | {"problem", "numerics", "gradients", "algorithms"},
     "api": {"errors", "settings", "algorithms", "training"},
     "cli": GROUND
-    | {"gradients", "tasks", "catalogue", "algorithms", "training", "campaigns", "runs", "report", "films"}
+    | {"gradients", "tasks", "catalogue", "algorithms", "training", "campaigns", "runs", "report", "films", "selection"}
     | {"conflict", "theory", "api"},
-    "__init__": {"errors", "environments", "tasks", "algorithms", "training", "films", "conflict", "api"},
+    "__init__": {"errors", "environments", "tasks", "algorithms", "training", "selection", "films", "conflict", "api"},
     "__main__": {"cli"},
 }
 """For every folder and root module, the others it may import; listed from the ground up."""

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from equipoise.conflict.report import analyse_conflict
     from equipoise.films.film import film
     from equipoise.films.watch import watch
+    from equipoise.selection.select import select
     from equipoise.tasks import TASKS, Mark, State, Task
     from equipoise.training.evaluate import evaluate
     from equipoise.training.picture import draw
@@ -67,6 +68,7 @@ _HOME = {
     "analyse_conflict": "equipoise.conflict.report",
     "film": "equipoise.films.film",
     "watch": "equipoise.films.watch",
+    "select": "equipoise.selection.select",
     **dict.fromkeys(("TASKS", "Mark", "State", "Task"), "equipoise.tasks"),
     "evaluate": "equipoise.training.evaluate",
     "draw": "equipoise.training.picture",
@@ -110,6 +112,7 @@ __all__ = [
     "film",
     "register_task",
     "resume",
+    "select",
     "train",
     "watch",
 ]

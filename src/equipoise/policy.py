@@ -154,6 +154,10 @@ class Actor:
         layers = ", ".join(str(len(bias)) for _, bias in self._layers[:-1])
         return f"<Actor: {len(self._mean)} numbers observed, layers of {layers or 'none'}, {len(self.std)} actions>"
 
+    def for_episode(self, random: np.random.Generator) -> Actor:
+        """Return the policy that acts in an episode: itself, while a mixture of policies draws one of them."""
+        return self
+
     def mean(self, observation: Float[np.ndarray, "*n obs"]) -> Float[np.ndarray, "*n act"]:
         """Return the means of the policy's Gaussians at one or many vectors of observation, before anything clips."""
         if observation.shape[-1:] != self._mean.shape:

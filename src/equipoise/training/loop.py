@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import shlex
 import time
 import warnings
 from collections.abc import Callable
@@ -25,12 +26,13 @@ from equipoise.training.checkpoint import RunState, save_checkpoint, write_state
 from equipoise.training.config import Config, Environment, make_simulator, reopen_simulator
 from equipoise.training.episodes import EpisodeLog
 from equipoise.training.extend import extended
-from equipoise.training.folder import START, command, demand_new, reserved
+from equipoise.training.folder import START, command, demand_new, near, reserved
 from equipoise.training.jax_doors import uses_jax
 from equipoise.training.metrics import MetricsLog, Row, measure
 from equipoise.training.policies import keep_policy
 from equipoise.training.rollout import Rollout, collect, random_key
 from equipoise.training.run import Run, is_complete, read_config, resumed_state, steps_done
+from equipoise.training.selected import read_selection_file
 from equipoise.training.start import start_of
 from equipoise.training.update import update
 from equipoise.training.watcher import Watcher, asks_to_stop
@@ -90,6 +92,11 @@ def resume(
     """
     planned, problem = read_config(run_dir, algorithm)
     run_dir = run_dir.absolute()
+    if read_selection_file(run_dir) is not None:
+        raise UsageError(
+            f"{run_dir} has a selected policy and no critics to go on with; start a training from it: "
+            f"equipoise train ALGORITHM TASK --from {shlex.quote(str(near(run_dir)))}"
+        )
     config = extended(planned, total_steps, steps_done(run_dir, problem))
     if is_complete(run_dir, config, problem):
         with reserved(run_dir, new=False):  # nobody else is at it, and what a killed process left goes
