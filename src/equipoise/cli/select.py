@@ -21,6 +21,7 @@ def select(
     episodes: int = 100,
     iterates: int = 8,
     confidence: float = 0.95,
+    deterministic: bool = False,
     seed: int = 0,
     out: Path | None = None,
     environment: EnvironmentId = None,
@@ -37,6 +38,7 @@ def select(
         episodes: The most fresh episodes of a policy; most are decided by fewer.
         iterates: How many policies of single iterations to look at.
         confidence: Probability with which all that is said of all of them holds together.
+        deterministic: Look at mean actions, instead of the stochastic policies that were trained and have the limits.
         seed: Decides the episodes.
         out: Folder for the selected policy; by default `selected` in the run's folder.
         environment: For a run on an environment MODULE:ID, the same again: it allows the import.
@@ -45,24 +47,31 @@ def select(
     """
     from equipoise.cli.train import named_again
     from equipoise.selection.select import selected_of
-    from equipoise.training.folder import command
+    from equipoise.training.folder import command, near
 
     opened = open_run(run, algorithm)
-    with Progress(f"selecting of {opened.problem.id}", shown=True) as progress:
-        found = selected_of(opened, episodes, iterates, confidence, seed, out, environment, threads, progress.reach)
+    with Progress(f"selecting from {opened.problem.id}", shown=True) as progress:
+        found = selected_of(
+            opened, episodes, iterates, confidence, deterministic, seed, out, environment, threads, progress.reach
+        )
     open_console().print(_table(found, escape(opened.problem.id)))
     print(f"cost      {found.episodes:,} fresh episodes, {found.steps:,} environment steps")
     if found.chosen is None:
         print("selected  none: no policy is certified to keep its limits; more --episodes or --iterates may find one")
         raise SystemExit(1)
-    print(f"selected  {found.best.name}: {found.folder}")
-    again = named_again(opened.config, "environment", "algorithm")
-    print(f"evaluate  {command('evaluate', Path(found.folder).absolute())}{again}")
-    print(f"film      {command('render', Path(found.folder).absolute())}{again}")
+    acting = (
+        ("its mean actions", "drawn ones") if found.deterministic else ("drawn actions, as it was trained", "mean ones")
+    )
+    print(f"certified with {acting[0]}; with {acting[1]} it is another policy")
+    print(f"selected  {found.best.name}: {near(Path(found.folder))}")
+    again, folder = named_again(opened.config, "environment", "algorithm"), Path(found.folder).absolute()
+    print(f"evaluate  {command('evaluate', folder)}{again}")
+    print(f"film      {command('render', folder)}{again}")
 
 
 def _table(found: Selection, task: str) -> Table:
-    table = Table(title=f"{task}: all intervals hold together with {100 * found.confidence:g} %")
+    kind = "deterministic" if found.deterministic else "stochastic"
+    table = Table(title=f"{task}, {kind} policies: all intervals hold together with {100 * found.confidence:g} %")
     table.add_column("policy")
     table.add_column("reward", justify="right")
     for name, limit in zip(found.cost_names, found.limits, strict=True):

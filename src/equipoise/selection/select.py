@@ -26,6 +26,7 @@ def select(
     episodes: int = 100,
     iterates: int = 8,
     confidence: float = 0.95,
+    deterministic: bool = False,
     seed: int = 0,
     out: str | Path | None = None,
     environment: Environment | None = None,
@@ -35,7 +36,7 @@ def select(
     """Find the policy of `run` with the highest reward that certainly keeps every limit, and write it to a folder.
 
     Looked at are the most promising policies along the run, the average of the parameters of its last ten, and the
-    mixture that draws an iterate for each episode. Each acts, as in training, stochastically, until it is certain that
+    mixture that draws an iterate for each episode. Each acts until it is certain that
     it breaks a limit, or that another that keeps them has more reward, or it has had its `episodes`. Of those that are
     certain to keep every limit it is the one whose reward has the highest lower bound. The folder is opened as a run
     is: `equipoise.Run.load(selection.folder)`, `equipoise evaluate FOLDER`. Where none is certified, nothing is
@@ -47,6 +48,8 @@ def select(
         iterates: how many policies of single iterations to look at.
         confidence: the probability with which all intervals of all candidates, of the reward and of every cost, hold
             together, however often they are looked at: `statistics/sequences.py` states what it assumes.
+        deterministic: whether to look at mean actions instead of the stochastic policies, as which they were trained
+            and which the limits are on: the two can differ much, in cost too.
         seed: decides the episodes.
         out: the folder for the selected policy; by default `selected` in the run's folder. An earlier selection there
             is replaced.
@@ -58,8 +61,10 @@ def select(
         UsageError: an option that is not allowed, a run without policies, or a folder that is something else.
     """
     opened = run if isinstance(run, Run) else Run.load(run)
-    with Progress(f"selecting of {opened.problem.id}", progress) as shown:
-        return selected_of(opened, episodes, iterates, confidence, seed, out, environment, threads, shown.reach)
+    with Progress(f"selecting from {opened.problem.id}", progress) as shown:
+        return selected_of(
+            opened, episodes, iterates, confidence, deterministic, seed, out, environment, threads, shown.reach
+        )
 
 
 @uses_jax
@@ -68,6 +73,7 @@ def selected_of(
     episodes: int,
     iterates: int,
     confidence: float,
+    deterministic: bool,
     seed: int,
     out: str | Path | None,
     environment: Environment | None,
@@ -84,7 +90,9 @@ def selected_of(
     sized = dataclasses.replace(run.config, num_envs=min(episodes, run.config.num_envs))
     simulator = reopen_simulator(sized, run.problem, threads, environment)
     try:
-        batches = [_Batches(entrant, simulator, number, seed) for number, entrant in enumerate(taking_part)]
+        batches = [
+            _Batches(entrant, simulator, number, seed, not deterministic) for number, entrant in enumerate(taking_part)
+        ]
         runners = race(batches, run.limits, error, episodes, watch)
     finally:
         simulator.close()
@@ -94,6 +102,7 @@ def selected_of(
         chosen=chosen,
         cost_names=run.problem.cost_names,
         limits=run.limits,
+        deterministic=deterministic,
         confidence=confidence,
         seed=seed,
         episodes=sum(runner.episodes + runner.broken for runner in runners),
@@ -108,17 +117,17 @@ def selected_of(
 class _Batches:
     """The fresh episodes of a policy, batch by batch."""
 
-    def __init__(self, entrant: Entrant, simulator: Simulator, number: int, seed: int) -> None:
+    def __init__(self, entrant: Entrant, simulator: Simulator, number: int, seed: int, stochastic: bool) -> None:
         self.steps = 0
         """Environment steps taken."""
         # An evaluation's key has 0 or 1 in the place of the 2, so that it is of other episodes.
         self._key = (entrant.run.config.seed, number, seed, 2)
-        self._run, self._simulator, self._looks = entrant.run, simulator, 0
+        self._run, self._simulator, self._stochastic, self._looks = entrant.run, simulator, stochastic, 0
 
     def __call__(self, most: int) -> Batch:
         key = (*self._key, self._looks)
         actor = cast(self._run, self._simulator, random_for("policy", *key))
-        rollout = collect(self._simulator, actor, self._run.problem.horizon, key)
+        rollout = collect(self._simulator, actor, self._run.problem.horizon, key, self._stochastic)
         self._looks += 1
         self.steps += self._run.problem.horizon * self._simulator.num_envs
         return rollout.returns[:most], rollout.costs[:most], rollout.broken

@@ -41,7 +41,7 @@ def write_selected(folder: Path, run: Path, entrant: Entrant, selection: Selecti
             write_atomically(partial / name, (run / name).read_bytes())
         for state in entrant.run.mixture or (entrant.run.state,):
             write_state(policy_path(policy_folder(partial), state.iteration), acting_part(state))
-        content = json.dumps(dataclasses.asdict(selection), indent=2) + "\n"
+        content = json.dumps(dataclasses.asdict(dataclasses.replace(selection, folder="")), indent=2) + "\n"
         write_atomically(partial / SELECTION, content.encode())
         check_folder(folder)
         if folder.exists():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +61,8 @@ class Selection:
     """The constraints' names."""
     limits: tuple[float, ...]
     """b_k."""
+    deterministic: bool
+    """Whether mean actions were looked at, and not the stochastic policies that training is about."""
     confidence: float
     """Probability with which everything that is certified here is true."""
     seed: int
@@ -69,7 +72,7 @@ class Selection:
     steps: int
     """Environment steps that they took."""
     folder: str = ""
-    """Where the selected policy is; empty if none is certified."""
+    """Where the selected policy is; empty if none is certified, and in the file, whose own folder it is."""
 
     def __repr__(self) -> str:
         cost = f"{self.episodes:,} episodes, {self.steps:,} steps"
@@ -101,4 +104,4 @@ def read_selection_file(folder: Path) -> Selection | None:
         raise error if named else UsageError(f"{path} is no selection written by equipoise: {error}") from None
     except (ValueError, RecursionError):
         raise UsageError(f"{path} is no selection written by equipoise; allowed: JSON in UTF-8") from None
-    return selection
+    return dataclasses.replace(selection, folder=str(folder))

@@ -40,7 +40,7 @@ def start_of(config: Config, problem: Problem) -> RunState:
     )
     critics = own.critics
     if not is_acting_part(origin.state):
-        critics = _with_known(own.critics, given.critics, origin.problem.cost_names, problem.cost_names)
+        critics = with_known(own.critics, given.critics, origin.problem.cost_names, problem.cost_names)
     learner = own._replace(policy=policy.on_floor(), critics=critics, observations=given.observations)
     return fresh._replace(learner=learner)
 
@@ -84,7 +84,7 @@ def _words(value: object) -> str:
     return (text if len(text) <= 60 else text[:60] + " …") or "none"
 
 
-def _with_known(own: Critics, given: Critics, known: tuple[str, ...], names: tuple[str, ...]) -> Critics:
+def with_known(own: Critics, given: Critics, known: tuple[str, ...], names: tuple[str, ...]) -> Critics:
     """Return critics of the reward and of `names`, those of the reward and of the costs that are `known` as given."""
     pairs = [(0, 0)] + [(1 + i, 1 + known.index(name)) for i, name in enumerate(names) if name in known]
     here, there = (jnp.asarray(places) for places in zip(*pairs, strict=True))
