@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from equipoise.errors import UsageError
+from equipoise.selection.race import TIGHTEST
 from equipoise.statistics.sequences import standard_errors
 from equipoise.training.checkpoint import RunState, kept_iterations, load_checkpoint
 from equipoise.training.metrics import Row
@@ -51,7 +52,7 @@ def entrants(run: Run, iterates: int, episodes: int, error: float) -> list[Entra
     if not states:
         raise UsageError(f"{run.path} has no policies to choose from")
     rows = {row["iteration"] - 1: row for row in run.metrics}
-    margin = standard_errors(episodes, error, episodes) / math.sqrt(episodes)
+    margin = standard_errors(episodes, error, TIGHTEST) / math.sqrt(episodes)
     ranked = sorted(states, key=lambda i: _rank(i, rows, run, margin))
     found = [
         Entrant(f"iteration {i}", "policy", (i,), _with(run, states[i])) for i in sorted(ranked[: max(1, iterates)])
@@ -79,7 +80,7 @@ def _rank(iteration: int, rows: dict[int, Row], run: Run, margin: float) -> tupl
     """Return how an iterate is sorted: the newest, the promising by reward, the others by how far they are from it."""
     row = rows.get(iteration)
     if row is None:
-        return 0, -iteration
+        return 0, float(-iteration)
     excess = max(
         (row[f"cost/{name}"] + margin * row[f"cost_se/{name}"] * math.sqrt(row["episodes"]) - limit) / (limit or 1.0)
         for name, limit in zip(run.problem.cost_names, run.limits, strict=True)
