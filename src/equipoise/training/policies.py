@@ -1,7 +1,7 @@
 """Policies kept along a run: what acts and nothing else, in small files, for whoever chooses among them later.
 
-A checkpoint holds all that training goes on from, of which critics and optimisers are the larger part (of a policy of
-64 × 64 units on SafetyHopper-v4 143 KB of 166 KB), and so only ten are kept. To act, a policy needs its network, the
+A checkpoint holds all that training goes on from, of which critics and optimisers are the larger part (with layers of
+64 units on SafetyHalfCheetah-v4 136 of 163 KB), and so only ten are kept. To act, a policy needs its network, the
 normaliser of its observations, and the lens's memory, which says what budget an episode starts with.
 """
 
