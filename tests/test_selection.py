@@ -135,6 +135,14 @@ def test_nothing_is_certified_where_an_episode_broke_down():
     assert (found[0].verdict, found[0].episodes) == ("broken", 20)
 
 
+def test_what_breaks_down_after_it_was_inside_is_certified_no_more():
+    sound, breaking = runners_up([10.0, 10.1], [(10,), (10,)])
+    breaks = iter([0, 0, 1])
+    found = race([sound, lambda most: (*breaking(most)[:2], next(breaks))], (35.0,), 0.01, 100)
+    assert found[1].inside and not found[1].certified
+    assert (found[1].verdict, winner(found)) == ("broken", 0)
+
+
 @pytest.mark.parametrize(("cost", "verdict"), [(0.0, "inside"), (9.0, "outside")])
 def test_costs_that_are_all_alike_wait_for_all_episodes(cost, verdict):
     batches = [lambda most: (np.arange(20.0), np.full((20, 1), cost), 0)]
