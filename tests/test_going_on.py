@@ -281,7 +281,7 @@ def asked(monkeypatch):
 
 def test_a_printed_file_gives_the_same_configuration(asked, tmp_path, capsys):
     words = ["pcrpo", "SafetyHopper-v4", "--slack.low", "-0.1", "--hidden", "32", "16", "--limits", "5", "--seed", "3"]
-    words += ["--env-args", 'a="b\\c', "é=1", "--step.max-kl", "1e-05", "--step.no-line-search"]
+    words += ["--env-args", 'a="b\\c 🤖', "é=1", "--step.max-kl", "1e-05", "--step.no-line-search"]
     config, _ = asked(*words)
     assert main(["train", *words, "--print-config"]) == 0
     (tmp_path / "file.toml").write_text(capsys.readouterr().out)
