@@ -51,6 +51,7 @@ MAY_IMPORT = {
     "algorithms": GROUND | {"problem", "numerics", "gradients", "policy"},
     "training": GROUND
     | {"problem", "numerics", "gradients", "policy", "tasks", "physics", "environments", "algorithms"},
+    "selection": GROUND | {"physics", "training"},
     "integrations": GROUND | {"training"},
     "deploy": GROUND | {"policy", "environments", "algorithms", "training", "integrations"},
     "campaigns": GROUND | {"problem", "gradients", "algorithms", "training", "integrations"},
@@ -62,9 +63,20 @@ MAY_IMPORT = {
     "theory": GROUND | {"problem", "numerics", "gradients", "algorithms"},
     "api": {"errors", "settings", "algorithms", "training", "integrations"},
     "cli": GROUND
-    | {"gradients", "tasks", "catalogue", "algorithms", "training", "campaigns", "runs", "report", "films"}
+    | {"gradients", "tasks", "catalogue", "algorithms", "training", "campaigns", "runs", "report", "films", "selection"}
     | {"conflict", "theory", "deploy", "integrations", "api"},
-    "__init__": {"errors", "environments", "tasks", "algorithms", "training", "films", "conflict", "deploy", "api"},
+    "__init__": {
+        "errors",
+        "environments",
+        "tasks",
+        "algorithms",
+        "training",
+        "selection",
+        "films",
+        "conflict",
+        "deploy",
+        "api",
+    },
     "__main__": {"cli"},
 }
 """For every folder and root module, the others it may import; listed from the ground up."""

@@ -21,6 +21,7 @@ from equipoise.algorithms import ALGORITHMS, MODES, Proximal
 from equipoise.algorithms.steps.report import OUTCOMES
 from equipoise.campaigns import run as campaigns
 from equipoise.cli import main
+from equipoise.cli import train as cli_train
 from equipoise.gradients import AGGREGATORS
 from equipoise.gradients.metric import Metric
 from equipoise.report import write as report
@@ -167,7 +168,8 @@ def commands(path):
     found = []
     for _, text in blocks(path, *SHELL):
         for line in text.replace("\\\n", " ").replace("$SLURM_ARRAY_TASK_ID", "0").splitlines():
-            words = shlex.split(line.removeprefix("$ ").partition(" > ")[0], comments=True)
+            words = shlex.split(line.removeprefix("$ "), comments=True)
+            words = words[: words.index(">")] if ">" in words else words
             if words[:3] == ["python", "-m", "equipoise"]:
                 found.append(words[3:])
             elif words and Path(words[0]).name == "equipoise":
@@ -215,6 +217,7 @@ def test_commands_are_understood(arguments, monkeypatch, capsys, own_aggregators
         raise Understood
 
     monkeypatch.setattr(loop, "train", understood_training)
+    monkeypatch.setattr(cli_train, "read_settings", lambda path: {"algorithm": "pcrpo", "task": "SafetyHopper-v4"})
     for module in ("run", "record"):  # where a run's folder is opened
         monkeypatch.setattr(f"equipoise.training.{module}.read_config_file", understood_run)
     monkeypatch.setattr(

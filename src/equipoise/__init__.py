@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from equipoise.deploy.export import export
     from equipoise.films.film import film
     from equipoise.films.watch import watch
+    from equipoise.selection.select import select
     from equipoise.tasks import TASKS, Mark, State, Task
     from equipoise.training.evaluate import evaluate
     from equipoise.training.picture import draw
@@ -69,6 +70,7 @@ _HOME = {
     "export": "equipoise.deploy.export",
     "film": "equipoise.films.film",
     "watch": "equipoise.films.watch",
+    "select": "equipoise.selection.select",
     **dict.fromkeys(("TASKS", "Mark", "State", "Task"), "equipoise.tasks"),
     "evaluate": "equipoise.training.evaluate",
     "draw": "equipoise.training.picture",
@@ -113,6 +115,7 @@ __all__ = [
     "film",
     "register_task",
     "resume",
+    "select",
     "train",
     "watch",
 ]

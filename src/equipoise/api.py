@@ -53,12 +53,14 @@ def train(
         progress: whether to show how it goes; by default where somebody looks, at a terminal or in a notebook, unless
             there is a `watch`.
         options: fields of `Config`: `total_steps`, `seed`, `limits`, … Arguments for an environment that Gymnasium
-            makes are `env_args`, a dictionary.
+            makes are `env_args`, a dictionary. `start_from` is a `Run`, or the folder of one, whose policy training
+            starts from.
 
     Raises:
         UsageError: anything that is not allowed, before anything is written.
     """
-    known = {field.name for field in dataclasses.fields(Config)} - {"task", "algorithm", "algorithm_name"}
+    apart = {"task", "algorithm", "algorithm_name", "extended_at"}
+    known = {field.name for field in dataclasses.fields(Config)} - apart
     for name in options:
         if name not in known:
             raise unknown("option", name, known)
@@ -69,6 +71,8 @@ def train(
     hints = typing.get_type_hints(Config)
     if "env_args" in options:
         options["env_args"] = as_words(options["env_args"])
+    if "start_from" in options:
+        options["start_from"] = _folder_of(options["start_from"])
     options = {option: as_declared(hints[option], value, option) for option, value in options.items()}
     config = Config(task=name, algorithm=chosen, algorithm_name=name_of(algorithm), **options).plain()
     folder = Path(run_dir) if run_dir is not None else default_run_dir(config)
@@ -89,6 +93,11 @@ def train(
 def _shown(progress: bool | None, watch: Watcher | None) -> bool | None:
     """Return whether to show how a training goes; None if that depends on whether somebody looks."""
     return False if progress is None and watch is not None else progress
+
+
+def _folder_of(run: Any) -> Any:
+    """Return the folder of a run as a configuration holds it."""
+    return str(run.path if isinstance(run, Run) else run) if isinstance(run, Run | Path) else run
 
 
 def algorithm_of(algorithm: str | Algorithm | Rule) -> Algorithm:
@@ -112,6 +121,7 @@ def _kinds(algorithm: Algorithm) -> tuple[type, type, type]:
 def resume(
     run_dir: str | Path,
     *,
+    total_steps: int | None = None,
     environment: Environment | None = None,
     algorithm: Algorithm | Rule | None = None,
     threads: int = 0,
@@ -125,6 +135,9 @@ def resume(
 
     Args:
         run_dir: the folder of the run.
+        total_steps: a later end for the run than the one that was planned. It is then bit for bit the run that it would
+            have been with that end from the start, unless a setting follows the share of training done (a schedule of
+            the slack, a decaying learning rate): a warning says which.
         environment: the user's own, to be given again where the task is a callable or a MODULE:ID.
         algorithm: the user's own, where the run has one.
         threads: physics threads (0: all cores); results do not depend on it.
@@ -135,16 +148,21 @@ def resume(
         progress: as for `train`.
 
     Raises:
-        UsageError: anything that is not allowed, and rows of metrics.csv that would be lost.
+        UsageError: anything that is not allowed, an end before the one that was planned, and rows of metrics.csv that
+            would be lost.
     """
     own = None if algorithm is None else algorithm_of(algorithm)
     folder = Path(run_dir)
     config, problem = read_config(folder, own)
     steps = steps_done(folder, problem)
+    if total_steps is not None:
+        total_steps = as_declared(int, total_steps, "total_steps")
+        config = dataclasses.replace(config, total_steps=total_steps)
     shown, absolute = _shown(progress, watch), folder.absolute()
     with tracked(track, folder) as tracking, Display(config, steps, shown, absolute) as display:
         return loop.resume(
             folder,
+            total_steps=total_steps,
             environment=environment,
             algorithm=own,
             threads=threads,

@@ -170,6 +170,10 @@ class Actor:
         low, high = self._low.astype(np.float64), self._high.astype(np.float64)
         return found | {"action_std": self.std, "action_low": low, "action_high": high}
 
+    def for_episode(self, random: np.random.Generator) -> Actor:
+        """Return the policy that acts in an episode: itself, while a mixture of policies draws one of them."""
+        return self
+
     def mean(self, observation: Float[np.ndarray, "*n obs"]) -> Float[np.ndarray, "*n act"]:
         """Return the means of the policy's Gaussians at one or many vectors of observation, before anything clips."""
         if observation.shape[-1:] != self._mean.shape:

@@ -33,6 +33,10 @@ from equipoise.settings import settings
 class Step(Protocol):
     """How the policy moves; a JAX pytree of its settings."""
 
+    @property
+    def scheduled(self) -> tuple[str, ...]:
+        """Names of the settings that make it depend on the share of training done."""
+
     def check(self) -> None:
         """Raise `UsageError` naming the first setting that is not allowed."""
 
@@ -104,6 +108,11 @@ class Algorithm:
     """How the learner sees the task."""
     learner: Annotated[Learner, tyro.conf.arg(name="")] = field(default=Learner())
     """Networks, discounts, advantages and critics."""
+
+    @property
+    def scheduled(self) -> tuple[str, ...]:
+        """Names of the settings that make an update depend on the share of training done; empty if none does."""
+        return (*self.rule.scheduled, *self.step.scheduled)
 
     def check(self) -> None:
         """Raise `UsageError` naming the first setting that is not allowed."""

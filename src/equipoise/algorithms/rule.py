@@ -124,6 +124,15 @@ class Rule:
     phases: ClassVar[int] = 1
     """How many losses a proximal step minimises one after the other."""
 
+    @property
+    def scheduled(self) -> tuple[str, ...]:
+        """Names of the settings that make it depend on the share of training done (`Seen.fraction`), as they are now.
+
+        A training that goes on beyond the end that was planned for it differs by them from one that was longer from the
+        start.
+        """
+        return ()
+
     def check(self) -> None:
         """Raise `UsageError` naming the first setting that is not allowed."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -15,6 +15,7 @@ from equipoise.campaigns.check import begin, check
 from equipoise.campaigns.job import Job
 from equipoise.campaigns.options import values_of
 from equipoise.errors import UsageError, unknown
+from equipoise.training.options import flat
 
 KEYS = (
     "name",
@@ -86,7 +87,7 @@ def _jobs(content: dict[str, Any]) -> Iterator[Job]:
         raise UsageError(f"name is {name!r}; allowed: letters, digits, '-', '_' and '.', as in a folder's name")
     steps = _required(content, "total_steps", int, "a whole number")
     episodes = _of_type("evaluation_episodes", content.get("evaluation_episodes", 100), int, "a whole number")
-    settings = _flat(_of_type("settings", content.get("settings", {}), dict, "a table"))
+    settings = flat(_of_type("settings", content.get("settings", {}), dict, "a table"))
     in_settings = settings.pop("limits_scale", None)
     if in_settings is not None and "limits_scale" in content:
         raise UsageError("limits_scale is given twice; give it once")
@@ -123,7 +124,7 @@ def _variants(content: dict[str, Any], shared: dict[str, Any]) -> Iterator[Varia
     for name in names:
         if ":" not in name and name not in tables and name not in ALGORITHMS:
             raise unknown("algorithm", name, [*ALGORITHMS, *tables])
-        own = _flat(tables.get(name, {}))
+        own = flat(tables.get(name, {}))
         base = own.pop("base", name)
         settings = shared | own
         preset = settings.pop("preset", None)
@@ -146,15 +147,6 @@ def _choices(variant: Variant) -> Iterator[tuple[dict[str, Any], str]]:
 
 def _written(value: Any) -> str:
     return "+".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return options by their dotted name, however the file nests them; `-` is written as `_`."""
-    found: dict[str, Any] = {}
-    for key, value in table.items():
-        name = prefix + key.replace("-", "_")
-        found |= _flat(value, f"{name}.") if isinstance(value, dict) else {name: value}
-    return found
 
 
 def _required(content: dict[str, Any], key: str, kind: type, words: str) -> Any:

@@ -23,9 +23,11 @@ from equipoise.modules import served_from
 USAGE = """\
 equipoise: safe reinforcement learning by gradient manipulation
 
-  equipoise train ALGORITHM TASK [--total-steps N] [--seed S] [--run-dir DIR] [--preset omnisafe] …
-  equipoise resume RUN        go on with a run that was stopped, bit for bit
+  equipoise train ALGORITHM TASK [--total-steps N] [--seed S] [--run-dir DIR] [--preset omnisafe] [--from RUN] …
+  equipoise train --config FILE.toml […]    with settings from a file, such as --print-config prints
+  equipoise resume RUN        go on with a run that was stopped, bit for bit, or [--total-steps N] beyond its end
   equipoise evaluate RUN      reward and cost with intervals, and the certificate
+  equipoise select RUN        the best policy along a run that certainly keeps its limits
   equipoise plot RUN          draw the run's picture again
   equipoise conflict RUN      how reward and cost conflict: picture, table, noise of cos φ
   equipoise render RUN        film the policy, with reward and cost in the picture
@@ -47,6 +49,7 @@ COMMANDS = {
     "train": "train",
     "resume": "train",
     "evaluate": "evaluate",
+    "select": "select",
     "plot": "evaluate",
     "conflict": "studies",
     "render": "films",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
@@ -24,7 +25,7 @@ def train_seeds(
     preset: str | None,
     seeds: tuple[int, ...],
     run_dir: Path | None,
-    shares: dict[str, object],
+    shares: Mapping[str, object],
     says: Says,
 ) -> None:
     """Train `config` with each of the seeds, as a campaign in a folder of its own; exit code 1 if one of them fails.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from equipoise.training.display import Display, ending
 from equipoise.training.folder import command, near
 from equipoise.training.picture import draw
 from equipoise.training.run import Run, is_complete, read_config, steps_done
+from equipoise.training.settings_file import read_settings, settings_text, with_settings
 from equipoise.training.watcher import together
 
 
@@ -46,6 +48,11 @@ class Training:
     workers: int = 0
     """For an environment that is not of this library: processes that step it, 0 for this process alone. Results do not
     depend on it."""
+    config_file: Annotated[Path | None, tyro.conf.arg(name="config", metavar="FILE.toml")] = None
+    """TOML file of settings, by their names here, to begin from; ALGORITHM and TASK too may be in there. What the
+    command line says wins."""
+    print_config: bool = False
+    """Print all settings as such a file instead of training."""
     preset: str | None = None
     """Settings to begin from instead of the defaults: `omnisafe` for those of its published table, where an algorithm
     has them. Other options change them further."""
@@ -61,27 +68,31 @@ class Training:
     alone."""
 
 
+NO_SETTINGS = ("algorithm_name", "extended_at", "config", "print_config")
+"""What `Training` holds beside the settings that a file of them may have."""
+NOT_PRINTED = (*NO_SETTINGS, "preset", "run_dir", "threads", "device", "workers", "seeds", "track", "quiet", "json")
+"""What decides nothing of a run, or is in the other settings already."""
+
+
 def train(arguments: list[str]) -> None:
     """Read `ALGORITHM TASK …`, in which the algorithm decides which options there are, and train."""
     if not arguments or arguments[0] in ("-h", "--help"):
         print("usage: equipoise train ALGORITHM TASK [options]; `equipoise train ALGORITHM --help` explains them\n")
         algorithms()
         return
-    name, *rest = arguments
-    preset = _preset(rest)
-    algorithm = load_algorithm(name, preset)
-    config = Config(task="", algorithm=algorithm, algorithm_name=name)
-    object.__setattr__(config, "task", tyro.MISSING)  # no task is no string: it has to be given
-    default = Training(config, preset=preset)
+    name, default, rest = _begin(arguments)
     asked = tyro.cli(Training, default=default, args=_new_words(rest), prog=f"equipoise train {name}", registry=NUMBERS)
     config = asked.config.plain()
+    if asked.print_config:
+        print(f'algorithm = "{name}"\n{settings_text(dataclasses.replace(asked, config=config), NOT_PRINTED)}', end="")
+        return
     balance = balance_of(config.algorithm)
     if balance:
         load(balance)
     says = Says(asked.quiet, asked.json, asked.track)
     if asked.seeds:
         shares = {"threads": asked.threads, "device": asked.device, "workers": asked.workers}
-        train_seeds(config, preset, asked.seeds, asked.run_dir, shares, says)
+        train_seeds(config, asked.preset, asked.seeds, asked.run_dir, shares, says)
         return
     folder = (asked.run_dir or default_run_dir(config)).absolute()
     with (
@@ -96,8 +107,30 @@ def train(arguments: list[str]) -> None:
     _finish(run, says)
 
 
+def _begin(arguments: list[str]) -> tuple[str, Training, list[str]]:
+    """Return the algorithm's name, the settings that options change, and the other words of the command line.
+
+    The settings are those of the file of `--config` where it has them, else the preset's, else the algorithm's own.
+    """
+    own = () if arguments[0].startswith("-") else arguments[:1]
+    rest = arguments[len(own) :]
+    file = _said(rest, "--config")
+    values = {} if file is None else read_settings(Path(file))
+    name = own[0] if own else values.get("algorithm")
+    preset = _said(rest, "--preset") or values.get("preset")
+    if not isinstance(name, str) or not isinstance(preset, str | None):
+        raise UsageError("no algorithm; name one first, as in `equipoise train pcrpo TASK`, or in the file of --config")
+    default = Training(Config("", load_algorithm(name, preset), name), preset=preset)
+    values.pop("algorithm", None)
+    default = with_settings(default, values, Path(file or ""), NO_SETTINGS)
+    if not default.config.task:
+        object.__setattr__(default.config, "task", tyro.MISSING)  # no task is no string: it has to be given
+    return name, default, rest
+
+
 def resume(
     run: RunFolder,
+    total_steps: int | None = None,
     environment: EnvironmentId = None,
     algorithm: AlgorithmName = None,
     aggregator: AggregatorName = None,
@@ -112,6 +145,8 @@ def resume(
 
     Args:
         run: Folder of the run.
+        total_steps: A later end for the run. It goes on as if it had been that long from the start, unless a setting
+            follows the share of training done, which is then said.
         environment: For a run on an environment MODULE:ID, the same again: it allows the import.
         algorithm: For a run of an algorithm MODULE:NAME, the same again: it allows the import.
         aggregator: For a run with an aggregator MODULE:NAME, the same again: it allows the import.
@@ -127,6 +162,8 @@ def resume(
         load(aggregator)
     own = None if algorithm is None else load_algorithm(algorithm)
     config, problem = read_config(run, own)
+    if total_steps is not None:
+        config = dataclasses.replace(config, total_steps=total_steps)
     complete, steps = is_complete(run, config, problem), steps_done(run, problem)
     says = Says(quiet, json, track)
     with (
@@ -137,6 +174,7 @@ def resume(
         watch = together(display.show, says.iteration, tracking)
         finished = loop.resume(
             run,
+            total_steps=total_steps,
             environment=environment,
             algorithm=own,
             threads=threads,
@@ -174,13 +212,13 @@ def named_again(config: Config, *options: str) -> str:
     return "".join(f" --{option} {shlex.quote(name)}" for option, name in named if option in options and name)
 
 
-def _preset(arguments: list[str]) -> str | None:
-    """Return what `--preset NAME` says: it decides the defaults of all other options."""
+def _said(arguments: list[str], option: str) -> str | None:
+    """Return what `option` says, which decides the defaults of all others; None if it is not there."""
     for i, word in enumerate(arguments):
-        if word == "--preset" and i + 1 < len(arguments):
+        if word == option and i + 1 < len(arguments):
             return arguments[i + 1]
-        if word.startswith("--preset="):
-            return word.removeprefix("--preset=")
+        if word.startswith(f"{option}="):
+            return word.removeprefix(f"{option}=")
     return None
 
 

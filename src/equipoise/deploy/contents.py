@@ -35,7 +35,10 @@ def contents_of(run: Run) -> Contents:
             f"{run.path} has a policy of class {type(run.state.learner.policy).__name__}; "
             "allowed: the Gaussian policy, of which an export is made"
         )
-    return Contents(run.policy.arrays(), metadata_of(run))
+    actor = run.policy
+    if not isinstance(actor, Actor):
+        raise UsageError(f"{run.path} is a mixture, which draws a policy for each episode; allowed: one policy")
+    return Contents(actor.arrays(), metadata_of(run))
 
 
 def metadata_of(run: Run) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from equipoise.physics import Simulator
+from equipoise.policy import Actor
+from equipoise.training.cast import cast
 from equipoise.training.rollout import random_for
 from equipoise.training.run import Run
 
@@ -40,13 +42,15 @@ def play(run: Run, simulator: Simulator, episodes: int | None, seed: int, determ
     for number in itertools.count(1) if episodes is None else range(1, episodes + 1):
         key = (run.config.seed, run.state.iteration, seed, number)
         starts, noise = random_for("film reset", *key), random_for("film action", *key)
+        actor = cast(run, simulator, random_for("film policy", *key))
+        assert isinstance(actor, Actor)  # there is one environment
         observation = simulator.reset([0], [starts])
         episode = Episode(number, [np.zeros(len(run.problem.cost_names))])
         yield episode
         while not episode.end:
-            action = run.policy.mean(observation)
+            action = actor.mean(observation)
             if not deterministic:
-                action = action + run.policy.std * noise.standard_normal(action.shape, np.float32)
+                action = action + actor.std * noise.standard_normal(action.shape, np.float32)
             step = simulator.step(action)
             if step.diverged[0]:
                 episode.end = "diverged"  # that step's numbers mean nothing

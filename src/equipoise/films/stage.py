@@ -14,7 +14,7 @@ from equipoise.environments.vectorised import VectorisedEnvironments
 from equipoise.errors import UsageError
 from equipoise.physics import NativePhysics, Simulator
 from equipoise.rendering.camera import Camera
-from equipoise.training.budget import bare, renew_budget
+from equipoise.training.budget import bare
 from equipoise.training.config import Environment, reopen_simulator
 from equipoise.training.run import Run
 
@@ -39,7 +39,6 @@ def open_stage(run: Run, size: tuple[int, int], environment: Environment | None)
     """Set up what `run` was trained on; `UsageError` where it cannot be drawn. Only our own tasks have a `size`."""
     config = dataclasses.replace(run.config, num_envs=1)
     simulator = reopen_simulator(config, run.problem, 1, environment, render_mode="rgb_array")
-    renew_budget(simulator, run.config.algorithm, run.state.learner, run.limits)
     task = bare(simulator)
     if isinstance(task, NativePhysics):
         return _native_stage(simulator, task, size)

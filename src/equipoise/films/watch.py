@@ -18,7 +18,7 @@ from equipoise.films.play import Episode, play
 from equipoise.physics import NativePhysics
 from equipoise.rendering.backend import require_display
 from equipoise.rendering.camera import Scene
-from equipoise.training.budget import bare, renew_budget
+from equipoise.training.budget import bare
 from equipoise.training.config import Environment, reopen_simulator
 from equipoise.training.jax_doors import uses_jax
 from equipoise.training.run import Run
@@ -41,7 +41,6 @@ def watch(run: Run, seed: int = 0, deterministic: bool = False, environment: Env
     config = dataclasses.replace(run.config, num_envs=1)
     simulator = reopen_simulator(config, run.problem, 1, environment, render_mode="human")
     episodes = play(run, simulator, None, seed, deterministic)
-    renew_budget(simulator, run.config.algorithm, run.state.learner, run.limits)
     task = bare(simulator)
     if isinstance(task, NativePhysics):
         _in_viewer(run, task, episodes)

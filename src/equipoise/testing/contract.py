@@ -166,6 +166,16 @@ def check_environments_are_alike(algorithm: Algorithm) -> None:
     assert apart <= 1e-2 * max(moved, 1e-3), f"the order of the environments moves the policy by {apart:.2g}"
 
 
+def check_schedule_is_declared(algorithm: Algorithm) -> None:
+    """What no setting in `scheduled` lets depend on the share of training done does not depend on it."""
+    if algorithm.scheduled:
+        return
+    state, batch = _first(algorithm)
+    early, late = (_updated(algorithm, state, batch, 1.0, fraction=share)[0] for share in (0.01, 0.99))
+    said = "an update depends on Seen.fraction; name the settings that make it so in the property `scheduled`"
+    assert _bytes(early) == _bytes(late), said
+
+
 def check_limits_that_never_bind(algorithm: Algorithm) -> None:
     """It does not matter how far away limits are that never bind."""
     state, batch = _first(algorithm, limit=1e9)
@@ -181,6 +191,7 @@ CHECKS: tuple[Callable[[Algorithm], None], ...] = (
     check_update_repeats,
     check_update_is_pure,
     check_environments_are_alike,
+    check_schedule_is_declared,
     check_limits_that_never_bind,
 )
 """All checks, in the order in which `check_algorithm` runs them."""
@@ -218,9 +229,9 @@ def _first(algorithm: Algorithm, limit: float = 1.0) -> tuple[LearnerState, Batc
 
 
 def _updated(
-    algorithm: Algorithm, state: LearnerState, batch: Batch, limit: float, key: int = 1
+    algorithm: Algorithm, state: LearnerState, batch: Batch, limit: float, key: int = 1, fraction: float = 0.5
 ) -> tuple[LearnerState, Report]:
-    return update(small(algorithm), state, batch, jnp.asarray([limit]), jnp.asarray(0.5), jax.random.key(key))
+    return update(small(algorithm), state, batch, jnp.asarray([limit]), jnp.asarray(fraction), jax.random.key(key))
 
 
 def _bytes(tree: Any) -> list[bytes]:

@@ -29,8 +29,8 @@ class BudgetObserver:
         self.problem = dataclasses.replace(simulator.problem, observation_size=size)
         self.limits: Float[np.ndarray, " K"] = np.full(constraints, np.nan)
         """b_k."""
-        self.start: Float[np.ndarray, " K"] = np.full(constraints, np.nan)
-        """What an episode begins with, as a share of each limit."""
+        self.start: Float[np.ndarray, "*N K"] = np.full(constraints, np.nan)
+        """What an episode begins with, as a share of each limit: the same everywhere, or by environment."""
         self._lens = lens
         self._left = np.full((simulator.num_envs, constraints), np.nan)
 
@@ -39,7 +39,7 @@ class BudgetObserver:
         if np.isnan(self.start).any():
             raise RuntimeError("an episode starts before its budget is known: call renew_budget first")
         observation = self.inner.reset(indices, randoms)
-        self._left[list(indices)] = self.start
+        self._left[list(indices)] = np.broadcast_to(self.start, self._left.shape)[list(indices)]
         return np.concatenate([observation, self._left[list(indices)]], axis=1)
 
     def step(self, action: Float[np.ndarray, "N act"]) -> Transition:
@@ -70,3 +70,12 @@ def renew_budget(simulator: Simulator, algorithm: Algorithm, state: LearnerState
     if isinstance(simulator, BudgetObserver):
         simulator.limits = np.asarray(limits, float)
         simulator.start = np.asarray(algorithm.lens.start(state.lens, jnp.asarray(limits)), float)
+
+
+def renew_budgets(
+    simulator: Simulator, algorithm: Algorithm, states: Sequence[LearnerState], limits: tuple[float, ...]
+) -> None:
+    """Give each environment of the simulator the budget that one of the states says, the policy's that acts there."""
+    if isinstance(simulator, BudgetObserver):
+        starts = [algorithm.lens.start(state.lens, jnp.asarray(limits)) for state in states]
+        simulator.limits, simulator.start = np.asarray(limits, float), np.asarray(starts, float)

@@ -50,15 +50,44 @@ def save_checkpoint(run: Path, state: RunState, iterations: int) -> None:
     """Write the checkpoint of `state`, then drop its predecessor unless it is one of those kept along the run."""
     folder = checkpoint_folder(run)
     folder.mkdir(exist_ok=True)
-    arrays = {name: np.asarray(leaf) for name, leaf in _named_leaves(state)}
-    header = json.dumps({"format": FORMAT, "equipoise": VERSION})
-    content = io.BytesIO()
-    np.savez(content, header=np.frombuffer(header.encode(), np.uint8), **arrays)  # type: ignore[arg-type]
-    write_atomically(folder / f"{state.iteration:06d}.npz", content.getvalue())
+    write_state(folder / f"{state.iteration:06d}.npz", state)
     every = max(1, iterations // KEPT)
     for old in kept_iterations(run):
         if old < state.iteration and old % every:
             (folder / f"{old:06d}.npz").unlink()
+
+
+def write_state(path: Path, state: RunState) -> None:
+    """Write all arrays of `state` to the file `path`."""
+    arrays = {name: np.asarray(leaf) for name, leaf in _named_leaves(state)}
+    header = json.dumps({"format": FORMAT, "equipoise": VERSION})
+    content = io.BytesIO()
+    np.savez(content, header=np.frombuffer(header.encode(), np.uint8), **arrays)  # type: ignore[arg-type]
+    write_atomically(path, content.getvalue())
+
+
+def read_state(path: Path, template: RunState, instead: str = "") -> RunState:
+    """Read what `write_state` wrote to `path`, in the shape of `template`: of its leaves only shapes and types count.
+
+    Raises `UsageError`, which ends with what can be done `instead`, for a file that is damaged or whose arrays are not
+    those of the template, and `FileNotFoundError` where there is none.
+    """
+    shapes = {name: jax.ShapeDtypeStruct(np.shape(leaf), _dtype(leaf)) for name, leaf in _named_leaves(template)}
+    content = read_arrays(path, shapes, instead)
+    for name, array in content.items():
+        if name.startswith(ALWAYS_FINITE) and not np.isfinite(array).all():
+            raise UsageError(f"{path}: {name} has entries that are no finite numbers{instead}")
+    leaves = [content[name] if _by_loop(name) else jnp.asarray(content[name]) for name in shapes]
+    restored: RunState = jax.tree.unflatten(jax.tree.structure(template), leaves)
+    return restored._replace(iteration=int(restored.iteration), steps=int(restored.steps))
+
+
+def check_number(path: Path, state: RunState, number: int, instead: str = "") -> None:
+    """Raise `UsageError` unless the `state` that was read from `path` is that of iteration `number`."""
+    if state.iteration != number or state.steps < number:
+        raise UsageError(
+            f"{path} is of iteration {state.iteration} and step {state.steps}; its name says {number}{instead}"
+        )
 
 
 def load_checkpoint(run: Path, template: RunState, iteration: int | None = None) -> RunState:
@@ -71,23 +100,13 @@ def load_checkpoint(run: Path, template: RunState, iteration: int | None = None)
     number = find_iteration(run, numbers, iteration)
     path = checkpoint_folder(run) / f"{number:06d}.npz"
     older = f"; remove it to go on from iteration {numbers[-2]}" if number == numbers[-1] and len(numbers) > 1 else ""
-    shapes = {name: jax.ShapeDtypeStruct(np.shape(leaf), _dtype(leaf)) for name, leaf in _named_leaves(template)}
     try:
-        content = read_arrays(path, shapes, older)
+        state = read_state(path, template, older)
     except FileNotFoundError:
         if iteration is not None:
             raise UsageError(f"{path} is gone: a training has dropped it in between") from None
         return load_checkpoint(run, template)  # a training has put a newer one in its place
-    for name, array in content.items():
-        if name.startswith(ALWAYS_FINITE) and not np.isfinite(array).all():
-            raise UsageError(f"{path}: {name} has entries that are no finite numbers{older}")
-    leaves = [content[name] if _by_loop(name) else jnp.asarray(content[name]) for name in shapes]
-    restored: RunState = jax.tree.unflatten(jax.tree.structure(template), leaves)
-    state = restored._replace(iteration=int(restored.iteration), steps=int(restored.steps))
-    if state.iteration != number or state.steps < number:
-        raise UsageError(
-            f"{path} is of iteration {state.iteration} and step {state.steps}; its name says {number}{older}"
-        )
+    check_number(path, state, number, older)
     return state
 
 
@@ -110,7 +129,11 @@ def find_iteration(run: Path, kept: Sequence[int], iteration: int | None = None)
 
 def kept_iterations(run: Path) -> list[int]:
     """Return the iterations of which there is a checkpoint, oldest first."""
-    folder = checkpoint_folder(run)
+    return numbers_in(checkpoint_folder(run))
+
+
+def numbers_in(folder: Path) -> list[int]:
+    """Return the iterations of which there is a file in `folder`, oldest first."""
     names = (path.name for path in folder.iterdir()) if folder.is_dir() else ()
     return sorted(int(name[:-4]) for name in names if re.fullmatch(CHECKPOINTS, name) and int(name[:-4]) > 0)
 

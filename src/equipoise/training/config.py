@@ -65,6 +65,16 @@ class Config:
     """For an environment that Gymnasium makes by its id, or a task of your own: arguments of its own, as in
     `friction=0.3 terrain=hills`. What is no number, True, False or None is a text."""
 
+    start_from: Annotated[str, tyro.conf.arg(name="from", metavar="RUN")] = ""
+    """Folder of a run whose policy training starts from, with its normaliser and its critics; on the command line
+    --from. By default networks are drawn from the seed."""
+    keep_policies: int = 50
+    """Policies kept along the run for `equipoise select` to choose from, evenly spaced: small files without critics or
+    optimisers. 0 for none."""
+    extended_at: Annotated[tuple[int, ...], tyro.conf.Suppress] = ()
+    """Steps at which `resume` was given a later end while a setting followed the share of training done, which makes
+    the run another than one that was as long from the start."""
+
     def __repr__(self) -> str:
         return f"<Config of {self.algorithm_name} on {self.task}: {self.total_steps:,} steps, seed {self.seed}>"
 
@@ -104,6 +114,8 @@ class Config:
             raise UsageError(f"num_envs is {self.num_envs}; allowed: 2 or more")
         if not 0 <= self.seed < 2**63:
             raise UsageError(f"seed is {self.seed}; allowed: 0 to 2**63 - 1")
+        if self.keep_policies < 0:
+            raise UsageError(f"keep_policies is {self.keep_policies}; allowed: 0 or more")
         whole = self.num_envs * problem.horizon
         if self.steps_per_iteration < whole or self.steps_per_iteration % whole:
             nearest = max(1, round(self.steps_per_iteration / whole)) * whole
@@ -159,7 +171,7 @@ class Config:
         try:
             name, content = file.algorithm_name, dict(file.content)
             algorithm = _restored(content.pop("algorithm", None), name, own)
-            rest = build(_Rest, content)
+            rest = build(_Rest, ADDED | content)
             config = cls(algorithm=algorithm, **dataclasses.asdict(rest))
             check_sizes(config, file.problem)
         except NotAllowedError as error:
@@ -182,6 +194,10 @@ _Rest = dataclasses.make_dataclass(
     frozen=True,
 )
 """The fields of `Config` that JSON holds as they are."""
+
+
+ADDED: dict[str, Any] = {"start_from": "", "keep_policies": 50, "extended_at": []}
+"""Fields that the configurations of older runs lack, and what they mean for those."""
 
 
 class NotAllowedError(UsageError):
@@ -223,6 +239,7 @@ def check_sizes(config: Config, problem: Problem) -> None:
     demand_range(config.num_envs, "num_envs", 2, 10**6)
     demand_range(config.steps_per_iteration, "steps_per_iteration", 2, 10**9)
     demand_range(config.total_steps, "total_steps", 1, 10**15)
+    demand_range(config.keep_policies, "keep_policies", 0, 10**6)
     if config.horizon is not None:
         demand_range(config.horizon, "horizon", 1, 10**8)
     width = problem.observation_size + 2 * problem.action_size + 2 * len(problem.cost_names)

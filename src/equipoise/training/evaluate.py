@@ -15,12 +15,12 @@ from equipoise.errors import Notice, UsageError
 from equipoise.files import write_atomically
 from equipoise.progress import Progress
 from equipoise.statistics import mean_interval, mean_upper_bound, share_interval
-from equipoise.training.budget import renew_budget
+from equipoise.training.cast import cast
 from equipoise.training.config import Environment, reopen_simulator
 from equipoise.training.episodes import encode, episode_rows
 from equipoise.training.evaluation import CostReport, Evaluation, PolicyReport
 from equipoise.training.jax_doors import uses_jax
-from equipoise.training.rollout import collect
+from equipoise.training.rollout import collect, random_for
 from equipoise.training.rows import Row
 from equipoise.training.run import Run
 
@@ -88,7 +88,6 @@ def assess(
     rounds = -(-episodes // num_envs)
     sized = dataclasses.replace(run.config, num_envs=num_envs)
     simulator = reopen_simulator(sized, run.problem, threads, environment, workers=workers)
-    renew_budget(simulator, run.config.algorithm, run.state.learner, run.limits)
 
     def part(number: int) -> Callable[[float], object]:
         return lambda share: watch((number + share) / (2 * rounds))
@@ -101,7 +100,12 @@ def assess(
             key = (run.config.seed, run.state.iteration, seed, int(stochastic))
             rollouts = [
                 collect(
-                    simulator, run.policy, run.problem.horizon, (*key, i), stochastic, part(i + rounds * len(reports))
+                    simulator,
+                    cast(run, simulator, random_for("policy", *key, i)),
+                    run.problem.horizon,
+                    (*key, i),
+                    stochastic,
+                    part(i + rounds * len(reports)),
                 )
                 for i in range(rounds)
             ]

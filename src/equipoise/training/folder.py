@@ -18,13 +18,24 @@ LOCK = ".lock"
 """The file that a training holds a lock on while it runs. The system releases it when the process ends, however."""
 
 OWN_FILES = (
-    r"(?:metrics|episodes|evaluation|conflict)\.csv|(?:config|evaluation|tracked)\.json|(?:plot|conflict)\.png"
+    r"start\.npz|(?:metrics|episodes|evaluation|conflict)\.csv|(?:config|evaluation|tracked)\.json|(?:plot|conflict)\.png"
     r"|film\.mp4"
 )
 """What is written to a run's folder, beside checkpoints and TensorBoard's events, as a regular expression."""
 
 CHECKPOINTS = r"[0-9]{6,9}\.npz"
 """Names of checkpoints, as a regular expression."""
+
+
+START = "start.npz"
+"""The state that a training began with that was started from another run's policy."""
+
+
+def policy_folder(run: Path) -> Path:
+    """Return the folder of the policies kept along a run, whether it is there or not; `UsageError` if it is a link."""
+    folder = run / "policies"
+    own_folder(folder)
+    return folder
 
 
 def checkpoint_folder(run: Path) -> Path:
@@ -52,7 +63,7 @@ def demand_new(run: Path) -> None:
             raise UsageError(f"{run} exists and is no folder; give another --run-dir")
         return
     with _writing(run):
-        there = {path.name for path in run.iterdir()} - {LOCK}
+        there = {path.name for path in run.iterdir()} - {LOCK, START}
     there = {name for name in there if not re.fullmatch(rf"\.(?:{OWN_FILES})\.[0-9]{{1,9}}", name)}
     if "config.json" in there:
         raise UsageError(f"{run} exists; give another --run-dir, or go on with that run: {command('resume', run)}")
@@ -75,7 +86,8 @@ def reserved(run: Path, new: bool) -> Iterator[None]:
             file = _lock(run)
         try:
             clear_partial_files(run, OWN_FILES)
-            clear_partial_files(checkpoint_folder(run), CHECKPOINTS)
+            for folder in (checkpoint_folder(run), policy_folder(run)):
+                clear_partial_files(folder, CHECKPOINTS)
             if new:
                 demand_new(run)
             yield
@@ -85,6 +97,7 @@ def reserved(run: Path, new: bool) -> Iterator[None]:
     finally:
         if not (run / "config.json").exists():
             for folder in made:
+                (folder / START).unlink(missing_ok=True)
                 with contextlib.suppress(OSError):  # not empty: somebody else's by now
                     folder.rmdir()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import shlex
 import time
 import warnings
 from collections.abc import Callable
@@ -21,15 +22,19 @@ from equipoise.physics import Simulator
 from equipoise.policy import Actor
 from equipoise.problem import Batch, Problem
 from equipoise.training.budget import renew_budget
-from equipoise.training.checkpoint import RunState, save_checkpoint
+from equipoise.training.checkpoint import RunState, save_checkpoint, write_state
 from equipoise.training.config import Config, Environment, make_simulator, reopen_simulator
 from equipoise.training.device import computing_on
 from equipoise.training.episodes import EpisodeLog
-from equipoise.training.folder import command, demand_new, reserved
+from equipoise.training.extend import extended
+from equipoise.training.folder import START, command, demand_new, near, reserved
 from equipoise.training.jax_doors import uses_jax
 from equipoise.training.metrics import MetricsLog, Row, measure
+from equipoise.training.policies import keep_policy
 from equipoise.training.rollout import Rollout, collect, random_key
-from equipoise.training.run import Run, first_state, is_complete, read_config, resumed_state
+from equipoise.training.run import Run, is_complete, read_config, resumed_state, steps_done
+from equipoise.training.selected import read_selection_file
+from equipoise.training.start import start_of
 from equipoise.training.update import update
 from equipoise.training.watcher import Watcher, asks_to_stop
 
@@ -67,7 +72,7 @@ def train(
     with computing_on(device), contextlib.closing(Environments(make, config)) as envs:
         config.check(envs.problem)
         with reserved(run_dir, new=True):
-            _learn(config, envs, run_dir, first_state(config, envs.problem), watch)
+            _learn(config, envs, run_dir, start_of(config, envs.problem), watch)
     return Run.load(run_dir, config.algorithm)
 
 
@@ -75,6 +80,7 @@ def train(
 def resume(
     run_dir: Path,
     *,
+    total_steps: int | None = None,
     environment: Environment | None = None,
     algorithm: Algorithm | None = None,
     threads: int = 0,
@@ -87,12 +93,22 @@ def resume(
     Ends earlier where `watch` returns False. Raises `UsageError` where rows of metrics.csv would be lost because the
     checkpoint they led to is gone.
 
+    `total_steps` gives the run a later end, which is written to its configuration. It goes on bit for bit as if it had
+    been that long from the start, unless a setting follows the share of training done: a warning then says which.
+    Raises `UsageError` for an earlier end than the one that is planned.
+
     `environment` has to be given again where the task is a callable or a MODULE:ID, and `algorithm` where the run has
     one of the user's own. A run that is complete needs no environment: it is returned as it is. `device` is as for
     `train`; on another kind of device than before, what follows differs in its last bits.
     """
-    config, problem = read_config(run_dir, algorithm)
+    planned, problem = read_config(run_dir, algorithm)
     run_dir = run_dir.absolute()
+    if read_selection_file(run_dir) is not None:
+        raise UsageError(
+            f"{run_dir} has a selected policy and no critics to go on with; start a training from it: "
+            f"equipoise train ALGORITHM TASK --from {shlex.quote(str(near(run_dir)))}"
+        )
+    config = extended(planned, total_steps, steps_done(run_dir, problem))
     if is_complete(run_dir, config, problem):
         with reserved(run_dir, new=False):  # nobody else is at it, and what a killed process left goes
             pass
@@ -107,7 +123,10 @@ def resume(
         reserved(run_dir, new=False),
     ):
         config.check(envs.problem)
-        _learn(config, envs, run_dir, resumed_state(run_dir, config, envs.problem), watch)
+        state = resumed_state(run_dir, config, envs.problem)
+        if config != planned:
+            write_atomically(run_dir / "config.json", config.to_json(problem).encode())
+        _learn(config, envs, run_dir, state, watch)
     return Run.load(run_dir, algorithm or config.algorithm)
 
 
@@ -143,12 +162,14 @@ def _learn(config: Config, envs: Environments, run_dir: Path, state: RunState, w
     Whatever happens, what is on the disk can be resumed.
     """
     logs: Logs | None = None
+    start = state
     try:
         while state.steps < config.planned_steps:
             state, row, rollout = iterate(config, envs.for_next(state), state)
-            logs = logs or _open(config, envs.problem, run_dir, state.iteration - 1)
+            logs = logs or _open(config, envs.problem, run_dir, start)
             logs.episodes.append(state.iteration, rollout)
             logs.metrics.append(row)
+            keep_policy(run_dir, state, config.iterations, config.keep_policies)
             save_checkpoint(run_dir, state, config.iterations)
             if watch is not None and asks_to_stop(watch(row)):
                 break
@@ -172,11 +193,17 @@ class Logs(NamedTuple):
     """A row for each episode."""
 
 
-def _open(config: Config, problem: Problem, run_dir: Path, iteration: int) -> Logs:
-    """Open the logs, and write the configuration on the first iteration: a run that fails before leaves nothing."""
+def _open(config: Config, problem: Problem, run_dir: Path, start: RunState) -> Logs:
+    """Open the logs, and write the configuration on the first iteration: a run that fails before leaves nothing.
+
+    Beside it goes what was taken from another run to `start` with, so that this one needs the other no more.
+    """
     if not (run_dir / "config.json").exists():
+        if config.start_from:
+            write_state(run_dir / START, start)
         write_atomically(run_dir / "config.json", config.to_json(problem).encode())
-    return Logs(MetricsLog(run_dir, iteration), EpisodeLog(run_dir, iteration, problem.cost_names))
+    done = start.iteration
+    return Logs(MetricsLog(run_dir, done), EpisodeLog(run_dir, done, problem.cost_names))
 
 
 def iterate(config: Config, simulator: Simulator, state: RunState) -> tuple[RunState, Row, Rollout]:

@@ -16,6 +16,7 @@ from equipoise.errors import UsageError
 from equipoise.physics import Simulator, Transition
 from equipoise.policy import Actor
 from equipoise.problem import Batch, Estimate, estimate
+from equipoise.training.mixture import SideBySide
 
 WORD = 2**32
 """What NumPy's and JAX's seeds are made of."""
@@ -66,7 +67,7 @@ class Episodes(NamedTuple):
 
 def collect(
     simulator: Simulator,
-    actor: Actor,
+    actor: Actor | SideBySide,
     steps: int,
     key: tuple[int, ...],
     stochastic: bool = True,

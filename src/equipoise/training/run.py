@@ -21,13 +21,26 @@ from equipoise.environments.observations import flatten, from_text
 from equipoise.errors import Notice, UsageError
 from equipoise.policy import Actor
 from equipoise.problem import Problem
-from equipoise.training.checkpoint import RunState, kept_iterations, load_checkpoint
+from equipoise.training.checkpoint import (
+    RunState,
+    find_iteration,
+    kept_iterations,
+    load_checkpoint,
+    read_state,
+)
 from equipoise.training.config import Config
 from equipoise.training.config_file import read_config_file
+from equipoise.training.folder import START
 from equipoise.training.jax_doors import uses_jax
+from equipoise.training.mixture import Mixture
+from equipoise.training.policies import kept_policies, load_policy
 from equipoise.training.record import Record
 from equipoise.training.rollout import random_key
 from equipoise.training.rows import read_metrics
+from equipoise.training.selected import read_selection_file
+
+MOST_POLICIES = 1000
+"""Policies of a mixture that is read from disk."""
 
 
 def read_config(path: Path, own: Algorithm | None = None) -> tuple[Config, Problem]:
@@ -49,6 +62,17 @@ def steps_done(path: Path, problem: Problem) -> int:
     """Return the environment steps of the run in `path` that its metrics.csv has."""
     rows = read_metrics(path / "metrics.csv", problem.cost_names)
     return int(rows[-1]["steps"]) if rows else 0
+
+
+def _states_of(path: Path, template: RunState, iteration: int | None) -> tuple[RunState, ...]:
+    """Read what acts in the run in `path`: one state, or those of a mixture that was selected, oldest first."""
+    selected, policies = read_selection_file(path) is not None, kept_policies(path)
+    if selected and policies and iteration is None:
+        return tuple(load_policy(path, template, number) for number in policies[:MOST_POLICIES])
+    checkpoints = kept_iterations(path)
+    if iteration is None or iteration in checkpoints:
+        return (load_checkpoint(path, template, iteration),)
+    return (load_policy(path, template, find_iteration(path, sorted({*checkpoints, *policies}), iteration)),)
 
 
 def flattener(problem: Problem) -> Callable[[Any], np.ndarray] | None:
@@ -82,6 +106,8 @@ class Run(Record):
     """What it was asked to do."""
     state: RunState
     """The checkpoint that it was opened at, the newest unless another was asked for."""
+    mixture: tuple[RunState, ...] = ()
+    """For a mixture of policies, those that an episode draws one of; `state` is then the newest of them."""
 
     def __repr__(self) -> str:
         return super().__repr__()  # for a dataclass would have one made that writes out every array
@@ -96,25 +122,31 @@ class Run(Record):
     def load(cls, path: str | Path, own: Algorithm | None = None, iteration: int | None = None) -> Run:
         """Open the run in `path`, at its newest checkpoint or at that of an earlier `iteration`.
 
-        `own` is the user's own algorithm, if the run has one: no module is imported because a file names it. The policy
-        is the checkpoint's; the metrics are those of the whole run. Raises `UsageError` if `path` is no run, nothing
-        was learned, or what is there cannot be read, and where only other checkpoints are there, naming them and the
-        nearest.
+        Where only the policy of that iteration was kept, the state has nothing else in it; so it is with a policy that
+        was selected (`equipoise.select`). `own` is the user's own algorithm, if the run has one: no module is imported
+        because a file names it. The policy is the checkpoint's; the metrics are those of the whole run. Raises
+        `UsageError` if `path` is no run, nothing was learned, or what is there cannot be read, and where only other
+        checkpoints are there, naming them and the nearest.
         """
         path = Path(path)
         config, problem = read_config(path, own)
         rows = read_metrics(path / "metrics.csv", problem.cost_names)
-        state = load_checkpoint(path, state_shapes(config, problem), iteration)
-        return cls(path.absolute(), problem, config.algorithm_name, config.seed, rows, config, state)
+        states = _states_of(path, state_shapes(config, problem), iteration)
+        mixture = states if len(states) > 1 else ()
+        return cls(path.absolute(), problem, config.algorithm_name, config.seed, rows, config, states[-1], mixture)
 
     @functools.cached_property
     @uses_jax
-    def policy(self) -> Actor:
+    def policy(self) -> Actor | Mixture:
         """The checkpoint's policy: `run.policy(observation)` is its mean action, `run.policy.sample` draws an action.
 
-        It takes what the environment observes and acts as it did in training, where the environment clipped actions.
+        It takes what the environment observes and acts as it did in training, where the environment clipped actions. Of
+        a mixture, `run.policy.for_episode(random)` is such a policy for an episode.
         """
-        learner, lens, problem = self.state.learner, self.config.algorithm.lens, self.problem
+        return Mixture([self._actor(state) for state in self.mixture]) if self.mixture else self._actor(self.state)
+
+    def _actor(self, state: RunState) -> Actor:
+        learner, lens, problem = state.learner, self.config.algorithm.lens, self.problem
         bounds = problem.action_low, problem.action_high, unflattener(problem)
         if not lens.observes_budget:
             return Actor(learner.policy, learner.observations, "", flattener(problem), *bounds)
@@ -178,6 +210,19 @@ def _state_of(learner: LearnerState, problem: Problem) -> RunState:
     return RunState(learner, 0, 0, np.zeros(constraints), np.full(1 + constraints, np.nan))
 
 
+def _start_again(run: Path, config: Config, problem: Problem) -> RunState:
+    """Return what the run in `run` started from, of which it has its own copy if that came from another run."""
+    if not config.start_from:
+        return first_state(config, problem)
+    use_compilation_cache()
+    try:
+        return read_state(run / START, state_shapes(config, problem))
+    except FileNotFoundError:
+        raise UsageError(
+            f"{run / START} is gone, which this run started from; put it back, or train into another folder"
+        ) from None
+
+
 def is_complete(run: Path, config: Config, problem: Problem) -> bool:
     """Return whether nothing is left to be done of the run in `run`: its last row and its checkpoint are there."""
     rows, kept = read_metrics(run / "metrics.csv", problem.cost_names), kept_iterations(run)
@@ -192,7 +237,7 @@ def resumed_state(run: Path, config: Config, problem: Problem) -> RunState:
     rows, kept = len(read_metrics(run / "metrics.csv", problem.cost_names)), kept_iterations(run)
     newest = kept[-1] if kept else 0
     if not kept and rows <= 1:  # one row: a run that was killed before its first checkpoint
-        return first_state(config, problem)
+        return _start_again(run, config, problem)
     if not kept:
         raise UsageError(
             f"{run} has {rows} rows in metrics.csv but no checkpoint: what it learned is not there, and going on would "

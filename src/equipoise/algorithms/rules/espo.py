@@ -67,6 +67,11 @@ class ESPO(Rule):
         """Geometry in which gradients are compared and projected."""
         return self.switch.metric
 
+    @property
+    def scheduled(self) -> tuple[str, ...]:
+        """Names of the settings that make it depend on the share of training done: the slack's."""
+        return self.switch.scheduled
+
     def check(self) -> None:
         """Raise `UsageError` naming the first setting that is not allowed."""
         self.switch.check()

@@ -75,6 +75,11 @@ class PCRPO(Rule):
     balance: Balance = Balance()
     """What combines reward and constraints inside the band."""
 
+    @property
+    def scheduled(self) -> tuple[str, ...]:
+        """Names of the settings that make it depend on the share of training done: the slack's."""
+        return self.slack.scheduled
+
     def check(self) -> None:
         """Raise `UsageError` naming the first setting that is not allowed."""
         require_ranges(self, reward_weight=(0, 1), barrier=(0, float("inf")))

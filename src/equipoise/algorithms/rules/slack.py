@@ -42,6 +42,12 @@ class Slack:
     warm_up: float = 0.0
     """Share of training, from its start, in which the reward alone counts."""
 
+    @property
+    def scheduled(self) -> tuple[str, ...]:
+        """Names of the settings that make the band depend on the share of training done."""
+        shrinks, warms_up = self.schedule in ("linear", "exponential"), self.warm_up > 0
+        return ("slack.schedule",) * shrinks + ("slack.warm_up",) * warms_up
+
     def check(self) -> None:
         """Raise `UsageError` naming the first value that is not allowed."""
         if self.schedule != "calibrated":

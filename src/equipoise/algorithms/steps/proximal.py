@@ -46,6 +46,11 @@ class Proximal:
     max_grad_norm: float = 40.0
     """Longest gradient; longer ones are scaled down to it."""
 
+    @property
+    def scheduled(self) -> tuple[str, ...]:
+        """Names of the settings that make it depend on the share of training done."""
+        return ("step.decay",) * self.decay
+
     def check(self) -> None:
         """Raise `UsageError` naming the first value that is not allowed."""
         require_positive(self, "learning_rate", "clip", "max_kl", "max_grad_norm")

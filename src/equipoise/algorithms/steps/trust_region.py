@@ -66,6 +66,11 @@ class TrustRegion:
     """Whether to log what the step that half of the environments would take does to the gradients of the others: a
     diagnosis, which makes an update take up to a fifth longer."""
 
+    @property
+    def scheduled(self) -> tuple[str, ...]:
+        """Names of the settings that make it depend on the share of training done: none."""
+        return ()
+
     def check(self) -> None:
         """Raise `UsageError` naming the first value that is not allowed."""
         require_positive(self, "max_kl", "damping")
