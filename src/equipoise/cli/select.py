@@ -27,6 +27,7 @@ def select(
     environment: EnvironmentId = None,
     algorithm: AlgorithmName = None,
     threads: int = 0,
+    workers: int = 0,
 ) -> None:
     """Select the policy of a run with the highest reward that certainly keeps its limits, and write it to a folder.
 
@@ -44,6 +45,8 @@ def select(
         environment: For a run on an environment MODULE:ID, the same again: it allows the import.
         algorithm: For a run of an algorithm MODULE:NAME, the same again: it allows the import.
         threads: Physics threads, 0 for all cores. Results do not depend on it.
+        workers: Processes that step an environment that is not of this library, 0 for this process alone. Results do
+            not depend on it.
     """
     from equipoise.cli.train import named_again
     from equipoise.selection.select import selected_of
@@ -52,7 +55,17 @@ def select(
     opened = open_run(run, algorithm)
     with Progress(f"selecting from {opened.problem.id}", shown=True) as progress:
         found = selected_of(
-            opened, episodes, iterates, confidence, deterministic, seed, out, environment, threads, progress.reach
+            opened,
+            episodes,
+            iterates,
+            confidence,
+            deterministic,
+            seed,
+            out,
+            environment,
+            threads,
+            workers,
+            progress.reach,
         )
     open_console().print(_table(found, escape(opened.problem.id)))
     print(f"cost      {found.episodes:,} fresh episodes, {found.steps:,} environment steps")

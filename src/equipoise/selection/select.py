@@ -31,6 +31,7 @@ def select(
     out: str | Path | None = None,
     environment: Environment | None = None,
     threads: int = 0,
+    workers: int = 0,
     progress: bool | None = None,
 ) -> Selection:
     """Find the policy of `run` with the highest reward that certainly keeps every limit, and write it to a folder.
@@ -55,6 +56,8 @@ def select(
             is replaced.
         environment: to be given again where the task is a callable or a MODULE:ID.
         threads: physics threads (0: all cores); results do not depend on it.
+        workers: processes that step an environment which is not of this library (0: this process alone); results do not
+            depend on it.
         progress: whether stderr says how far it has come; by default where somebody looks.
 
     Raises:
@@ -63,7 +66,7 @@ def select(
     opened = run if isinstance(run, Run) else Run.load(run)
     with Progress(f"selecting from {opened.problem.id}", progress) as shown:
         return selected_of(
-            opened, episodes, iterates, confidence, deterministic, seed, out, environment, threads, shown.reach
+            opened, episodes, iterates, confidence, deterministic, seed, out, environment, threads, workers, shown.reach
         )
 
 
@@ -78,6 +81,7 @@ def selected_of(
     out: str | Path | None,
     environment: Environment | None,
     threads: int,
+    workers: int = 0,
     watch: Callable[[float], object] = lambda share: None,
 ) -> Selection:
     """Do what `select` does; `watch` is called now and then with the share of the work that is done at least."""
@@ -88,7 +92,7 @@ def selected_of(
     taking_part = entrants(run, iterates, episodes, (1 - confidence) / intervals)
     error = (1 - confidence) / ((1 + len(run.limits)) * len(taking_part))
     sized = dataclasses.replace(run.config, num_envs=min(episodes, run.config.num_envs))
-    simulator = reopen_simulator(sized, run.problem, threads, environment)
+    simulator = reopen_simulator(sized, run.problem, threads, environment, workers=workers)
     try:
         batches = [
             _Batches(entrant, simulator, number, seed, not deterministic) for number, entrant in enumerate(taking_part)
