@@ -10,10 +10,11 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium.envs.registration import EnvSpec, load_env_creator
-from jaxtyping import Float
+from jaxtyping import Float, Num
 
+from equipoise.environments.actions import DISCRETE, layout_of_actions, own_action
 from equipoise.environments.arguments import Argument, demand_taken
-from equipoise.environments.observations import flatten, layout_of, length, place, to_text
+from equipoise.environments.observations import choices, flatten, layout_of, length, place, to_text
 from equipoise.environments.safety_gymnasium import to_five
 from equipoise.errors import UsageError, unknown
 from equipoise.modules import import_named
@@ -29,8 +30,9 @@ class ForeignEnvironments:
     """A `Simulator` that loops over `num_envs` environments made by `make`; slower than native physics, and as correct.
 
     Each step's costs are read from `info` under `cost_names`; a missing one is an error. Where a step gives
-    Safety-Gymnasium's six values, its third is `info["cost"]`. Actions are clipped to the environment's own action
-    space, as most environments demand. `horizon` is needed where the environment's spec names none.
+    Safety-Gymnasium's six values, its third is `info["cost"]`. Continuous actions are clipped to the environment's own
+    action space, as most environments demand; discrete ones are given as it counts them. `horizon` is needed where the
+    environment's spec names none.
     """
 
     def __init__(
@@ -49,8 +51,8 @@ class ForeignEnvironments:
         if len({id(env) for env in self.envs}) < num_envs or len({id(env.unwrapped) for env in self.envs}) < num_envs:
             raise UsageError(f"{name} is the same environment every time it is made; allowed: a new one each time")
         self._layout = layout_of(first.observation_space, name)
-        action_space: Any = first.action_space
-        self._low, self._high = action_space.low, action_space.high
+        self._space: Any = first.action_space
+        self._choices = layout_of_actions(self._space, name)
         known: int | None = getattr(first.spec, "max_episode_steps", None)
         steps = known if horizon is None else horizon
         if steps is None:
@@ -58,30 +60,23 @@ class ForeignEnvironments:
         if horizon is not None and known is not None and horizon > known:
             raise UsageError(f"{name} truncates after {known} steps, so a horizon of {horizon} is never reached")
         self.num_envs = num_envs
-        middle, unit = middle_and_unit(self._low, self._high)
         self.problem = Problem(
             id=name,
             observation_size=length(self._layout),
-            action_size=action_space.shape[0],
             horizon=steps,
             cost_names=cost_names,
             limits=None,
-            action_middle=middle,
-            action_unit=unit,
-            action_low=tuple(np.maximum(self._low.astype(float), -NO_BOUND).tolist()),
-            action_high=tuple(np.minimum(self._high.astype(float), NO_BOUND).tolist()),
             observation=to_text(self._layout),
+            **self._about_actions(),
         )
 
     def reset(self, indices: Sequence[int], randoms: Sequence[np.random.Generator]) -> Float[np.ndarray, "n obs"]:
         """Reset each environment of `indices` with a seed drawn from its own source of noise."""
         return np.stack([self._reset_one(self.envs[i], random) for i, random in zip(indices, randoms, strict=True)])
 
-    def step(self, action: Float[np.ndarray, "N act"]) -> Transition:
+    def step(self, action: Num[np.ndarray, "N act"]) -> Transition:
         """Step every environment once, in turn."""
-        rows = [
-            self._step_one(env, a) for env, a in zip(self.envs, np.clip(action, self._low, self._high), strict=True)
-        ]
+        rows = [self._step_one(env, a) for env, a in zip(self.envs, self._own(action), strict=True)]
         observation, reward, cost, terminated, truncated = (np.array(c) for c in zip(*rows, strict=True))
         nowhere = np.zeros(len(rows), bool)
         step = Transition(observation, reward, cost, terminated, truncated, diverged=nowhere)
@@ -91,6 +86,27 @@ class ForeignEnvironments:
         """Close every environment."""
         for env in self.envs:
             env.close()
+
+    def _about_actions(self) -> dict[str, Any]:
+        """Return the fields of the problem that describe its actions."""
+        if self._choices is not None:
+            sizes = tuple(choices(self._choices)[0])
+            return {"action_size": len(sizes), "action_choices": sizes, "action": to_text(self._choices)}
+        low, high = self._space.low, self._space.high
+        middle, unit = middle_and_unit(low, high)
+        return {
+            "action_size": len(low),
+            "action_middle": middle,
+            "action_unit": unit,
+            "action_low": tuple(np.maximum(low.astype(float), -NO_BOUND).tolist()),
+            "action_high": tuple(np.minimum(high.astype(float), NO_BOUND).tolist()),
+        }
+
+    def _own(self, action: Num[np.ndarray, "N act"]) -> Any:
+        """Return a policy's actions as the environments take them."""
+        if self._choices is not None:
+            return own_action(self._choices, action)
+        return np.clip(action, self._space.low, self._space.high).astype(self._space.dtype)
 
     def _place(self, index: int) -> str:
         """Name an entry of the flattened observation."""
@@ -105,11 +121,9 @@ class ForeignEnvironments:
         check_first(self.problem, observation, self._place)
         return observation
 
-    def _step_one(
-        self, env: gymnasium.Env, action: Float[np.ndarray, " act"]
-    ) -> tuple[np.ndarray, float, list[float], bool, bool]:
+    def _step_one(self, env: gymnasium.Env, action: Any) -> tuple[np.ndarray, float, list[float], bool, bool]:
         name = self.problem.id
-        observation, reward, terminated, truncated, info = self._five_values(env, action.astype(self._low.dtype))
+        observation, reward, terminated, truncated, info = self._five_values(env, action)
         if not isinstance(info, dict):
             raise UsageError(f"{name} has {described(info)} as its info; allowed: a dict")
         return (
@@ -120,7 +134,7 @@ class ForeignEnvironments:
             flag(truncated, f"{name} has {{}} as its truncated; allowed: True or False"),
         )
 
-    def _five_values(self, env: gymnasium.Env, action: np.ndarray) -> tuple[Any, Any, Any, Any, Any]:
+    def _five_values(self, env: gymnasium.Env, action: Any) -> tuple[Any, Any, Any, Any, Any]:
         try:
             step: Any = env.step(action)
         except gymnasium.error.Error as error:
@@ -161,8 +175,12 @@ def check_environment(env: Any, name: str) -> None:
             "environment of gymnasium's (import gymnasium in place of gym, and derive from gymnasium.Env)"
         )
     action_space = env.action_space
-    if not isinstance(action_space, gymnasium.spaces.Box) or len(action_space.shape) != 1:
-        raise UsageError(f"{name} has the action space {action_space}; allowed: a one-dimensional Box")
+    vector = isinstance(action_space, gymnasium.spaces.Box) and len(action_space.shape) == 1
+    if not vector and not isinstance(action_space, DISCRETE):
+        raise UsageError(
+            f"{name} has the action space {action_space}; allowed: a one-dimensional Box, Discrete, MultiDiscrete or "
+            "MultiBinary"
+        )
     takes = inspect.signature(env.unwrapped.reset).parameters
     needed = {"seed"} if env is env.unwrapped else {"seed", "options"}  # wrappers pass both on
     if not needed <= set(takes) and not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in takes.values()):

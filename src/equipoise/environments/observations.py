@@ -114,11 +114,7 @@ def _choices(layout: Layout, array: np.ndarray, giver: str, at: str) -> Float[np
     """Flatten whole numbers: bits as they are, others with a place for each of their values."""
     if array.dtype.kind not in "biu":
         raise UsageError(f"{giver} gives an observation{at} of {array.dtype}; its space says whole numbers")
-    sizes, first = {
-        "binary": lambda: ([2] * array.size, [0] * array.size),
-        "discrete": lambda: ([layout[1]], [layout[2]]),
-        "choices": lambda: (layout[2], layout[3]),
-    }[layout[0]]()
+    sizes, first = choices(layout)
     chosen = array.ravel().astype(int) - np.asarray(first, int)
     outside = (chosen < 0) | (chosen >= np.asarray(sizes, int))
     if outside.any():
@@ -130,6 +126,18 @@ def _choices(layout: Layout, array: np.ndarray, giver: str, at: str) -> Float[np
     if layout[0] == "binary":
         return chosen.astype(np.float64)
     return _joined([np.eye(1, size, int(place))[0] for size, place in zip(sizes, chosen, strict=True)])
+
+
+def choices(layout: Layout) -> tuple[list[int], list[int]]:
+    """Return how many values each whole number of a layout has, and the first of them."""
+    if layout[0] == "discrete":
+        return [layout[1]], [layout[2]]
+    if layout[0] == "binary":
+        bits = math.prod(layout[1])
+        return [2] * bits, [0] * bits
+    if layout[0] == "choices":
+        return layout[2], layout[3]
+    raise ValueError(f"no choices: {layout[0]}")
 
 
 def place(layout: Layout, index: int) -> str:

@@ -37,6 +37,7 @@ def play(run: Run, simulator: Simulator, episodes: int | None, seed: int, determ
 
     `episodes` is their number, None for no end. The same seed gives the same episodes.
     """
+    actor = run.policy
     for number in itertools.count(1) if episodes is None else range(1, episodes + 1):
         key = (run.config.seed, run.state.iteration, seed, number)
         starts, noise = random_for("film reset", *key), random_for("film action", *key)
@@ -44,8 +45,7 @@ def play(run: Run, simulator: Simulator, episodes: int | None, seed: int, determ
         episode = Episode(number, [np.zeros(len(run.problem.cost_names))])
         yield episode
         while not episode.end:
-            action = run.policy(observation) if deterministic else run.policy.sample(observation, noise)
-            step = simulator.step(action)
+            step = simulator.step(actor.act(observation, 0.0 if deterministic else actor.draws.noise(noise, (1,))))
             if step.diverged[0]:
                 episode.end = "diverged"  # that step's numbers mean nothing
             else:

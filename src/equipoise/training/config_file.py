@@ -13,11 +13,14 @@ from typing import Any, NamedTuple
 
 from equipoise.errors import UsageError, described
 from equipoise.files import read_file
-from equipoise.problem import Problem, check_cost_names
+from equipoise.problem import MOST_VALUES, Problem, check_cost_names
 from equipoise.training.restore import build, demand_range
 
 FORMAT = 4
 """Version of `config.json` and of checkpoints; raised when a change makes older ones unreadable."""
+
+ADDED = {"action_choices": [], "action": ""}
+"""Fields of a problem that files of this format from before discrete actions lack, and what they stand for."""
 
 VERSION = metadata.version("equipoise")
 """The library's version."""
@@ -84,7 +87,8 @@ def parse_config(text: str, path: Path) -> ConfigFile:
             f"format {FORMAT}{how_to_read(version)}"
         )
     try:
-        problem = build(Problem, content.pop("problem", None), "problem")
+        found = content.pop("problem", None)
+        problem = build(Problem, {**ADDED, **found} if isinstance(found, dict) else found, "problem")
         check_problem(problem)
         name = build(str, content.get("algorithm_name"), "algorithm_name")
         seed = build(int, content.get("seed"), "seed")
@@ -121,3 +125,9 @@ def check_problem(problem: Problem) -> None:
             raise UsageError(f"problem.{name} has {len(values)} entries; allowed: {problem.action_size}")
         for i, value in enumerate(values):
             demand_range(value, f"problem.{name}[{i}]", -1e38 if name == "action_middle" else 0, 1e38)
+    if len(problem.action_choices) not in (0, problem.action_size):
+        raise UsageError(f"problem.action_choices has {len(problem.action_choices)} entries; allowed: one an action")
+    for i, values in enumerate(problem.action_choices):
+        demand_range(values, f"problem.action_choices[{i}]", 1, MOST_VALUES)
+    if bool(problem.action) > bool(problem.action_choices):
+        raise UsageError(f"problem.action is {described(problem.action)}; allowed: nothing without action_choices")

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from equipoise.algorithms.algorithm import Algorithm, LearnerState
+from equipoise.environments.actions import layout_from_text, own_action
 from equipoise.environments.observations import flatten, from_text
 from equipoise.errors import Notice, UsageError
 from equipoise.policy import Actor
@@ -68,6 +69,14 @@ def flattener(problem: Problem) -> Callable[[Any], np.ndarray] | None:
     return flat
 
 
+def unflattener(problem: Problem) -> Callable[[np.ndarray], Any] | None:
+    """Return what makes the environment's own of discrete actions; None where a policy's are those already."""
+    if not problem.action:
+        return None
+    layout = layout_from_text(problem.action, problem.action_choices)
+    return lambda action: own_action(layout, action)
+
+
 @dataclass(frozen=True)
 class Run(Record):
     """A run's folder, opened."""
@@ -106,12 +115,13 @@ class Run(Record):
     def policy(self) -> Actor:
         """The checkpoint's policy: `run.policy(observation)` is its mean action, `run.policy.sample` draws an action.
 
-        It takes what the environment observes and acts as it did in training, where the environment clipped actions.
+        Of discrete actions, the first is the most likely one. It takes what the environment observes and acts as it did
+        in training, where the environment clipped actions.
         """
         learner, lens, problem = self.state.learner, self.config.algorithm.lens, self.problem
-        low, high = problem.action_low, problem.action_high
+        bounds = problem.action_low, problem.action_high, unflattener(problem)
         if not lens.observes_budget:
-            return Actor(learner.policy, learner.observations, "", flattener(problem), low, high)
+            return Actor(learner.policy, learner.observations, "", flattener(problem), *bounds)
         names = problem.cost_names
         first = ", ".join(f"{share:.4g}" for share in np.asarray(lens.start(learner.lens, jnp.asarray(self.limits))))
         expects = (
@@ -119,7 +129,7 @@ class Run(Record):
             f"cost ({', '.join(names)}) as a share of its limit: {first} at the start of an episode, and after each "
             "step what the lens's `left` returns"
         )
-        return Actor(learner.policy, learner.observations, expects, None, low, high)
+        return Actor(learner.policy, learner.observations, expects, None, *bounds)
 
     @property
     def limits(self) -> tuple[float, ...]:
