@@ -47,7 +47,7 @@ def own_action(layout: Layout, chosen: Int[np.ndarray, "*n act"]) -> Any:
     shape = () if layout[0] == "discrete" else tuple(layout[1])
     first = np.asarray(choices(layout)[1])
     kind = np.int8 if layout[0] == "binary" else np.int64
-    return (chosen + first).astype(kind).reshape(*chosen.shape[:-1], *shape)[()]
+    return (chosen + first).astype(kind).reshape((*chosen.shape[:-1], *shape))[()]
 
 
 def layout_from_text(text: str, sizes: tuple[int, ...]) -> Layout:

@@ -69,7 +69,7 @@ class Actor:
         return hidden @ weight + bias
 
     def act(
-        self, observation: Float[np.ndarray, "*n obs"], noise: Float[np.ndarray, "*m outputs"] | float = 0.0
+        self, observation: Float[np.ndarray, "*n obs"], noise: Float[np.ndarray, "*n outputs"] | float = 0.0
     ) -> Num[np.ndarray, "*n act"]:
         """Return the policy's own actions, as a simulator takes them, at vectors of observation.
 

@@ -81,13 +81,14 @@ def collect(
     started, physics_seconds = time.perf_counter(), 0.0
     problem, num_envs = simulator.problem, simulator.num_envs
     randoms = [random_for("reset", *key, env) for env in range(num_envs)]
-    noise = actor.draws.noise(random_for("action", *key), (steps, num_envs)) if stochastic else np.zeros(steps)
+    draws = actor.draws
+    noise = draws.noise(random_for("action", *key), (steps, num_envs)) if stochastic else [0.0] * steps
 
     def empty(*shape: int, dtype: type | np.dtype = np.float32) -> np.ndarray:
         return np.zeros((steps, num_envs, *shape), dtype)
 
     seen, following = empty(problem.observation_size), empty(problem.observation_size)
-    actions = empty(problem.action_size, dtype=actor.draws.dtype)
+    actions = empty(problem.action_size, dtype=draws.dtype)
     rewards, costs = empty(), empty(len(problem.cost_names))
     terminated, done, diverged = empty(dtype=bool), empty(dtype=bool), empty(dtype=bool)
 
