@@ -245,6 +245,26 @@ def test_its_conflict_is_analysed_and_its_film_taken(run, tmp_path):
     assert path.stat().st_size > 1000
 
 
+def test_a_film_that_lacks_what_it_is_drawn_with_says_so_in_one_line(run, tmp_path, monkeypatch):
+    class Undrawn(Switch):
+        def render(self):
+            raise gymnasium.error.DependencyNotInstalled("pygame is not installed\nread on")
+
+    with pytest.raises(UsageError, match=r"^Switch cannot be drawn: pygame is not installed$"):
+        equipoise.film(run, tmp_path / "film.mp4", environment=Undrawn)
+    assert not (tmp_path / "film.mp4").exists()
+    monkeypatch.setattr("equipoise.films.watch.require_display", lambda: None)
+
+    class Window(Undrawn):
+        render_mode = "human"
+
+        def step(self, action):
+            return self.render()
+
+    with pytest.raises(UsageError, match=r"^Switch cannot be drawn: pygame is not installed$"):
+        equipoise.watch(run, environment=Window)
+
+
 def test_other_actions_than_those_it_was_trained_with_are_refused(run):
     class Moved(Switch):
         action_space = Discrete(3, start=0)
