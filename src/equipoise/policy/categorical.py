@@ -44,6 +44,7 @@ class CategoricalDraws:
     """Draws from softmax(logits) as the largest of logits + Gumbel noise (Gumbel, 1954; the Gumbel-max trick)."""
 
     dtype = np.dtype(np.int32)
+    """What the entries of an action are stored as."""
 
     def __init__(self, choices: tuple[int, ...]) -> None:
         self.choices = choices

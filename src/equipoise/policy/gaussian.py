@@ -76,6 +76,7 @@ class GaussianDraws:
     """Draws a ~ N(mean, diag(σ²)) as mean + σ·ε, ε ~ N(0, 1)."""
 
     dtype = np.dtype(np.float32)
+    """What the entries of an action are stored as."""
 
     def __init__(self, std: Float[np.ndarray, " act"]) -> None:
         self.std = std
