@@ -253,6 +253,7 @@ def test_the_tutorial_does_what_it_says(tmp_path, monkeypatch, capsys):
             less += ["--episodes", "3"] if arguments[0] == "evaluate" else []
             assert main([word.replace("200_000", "2000") for word in arguments] + less) == 0, capsys.readouterr().err
     assert Path("comparison.png").exists()
+    assert Path("runs/SafetyReacher-v4-pcrpo-seed0/export/policy.npz").exists()
     ((_, program),) = blocks(TUTORIAL, "python")
     capsys.readouterr()
     exec(compile(program, TUTORIAL, "exec", dont_inherit=True), {"__name__": "__main__"})
