@@ -70,7 +70,7 @@ FITTING = {
     "observation_size": "observations of size",
     "observation": "observations laid out as",
     "action_size": "actions of size",
-    "action_choices": "numbers of values to choose from of",
+    "action_choices": "choices of sizes",
     "action_middle": "actions around",
     "action_unit": "actions in units of",
 }
