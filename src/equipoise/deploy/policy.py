@@ -67,7 +67,7 @@ class Policy:
         except Exception as error:  # whatever NumPy and zipfile raise about a damaged file
             raise ValueError(f"{path} is damaged or no policy exported by equipoise ({error})") from None
 
-    def __call__(self, observation: Any, noise: np.ndarray | None = None) -> np.ndarray:
+    def __call__(self, observation: Any, noise: np.ndarray | None = None) -> Any:
         """Return the mean action at an observation, or at a batch of them, which have one more axis in front.
 
         `noise`, one standard normal number for each action, makes it the stochastic policy's action of that noise. Of
@@ -81,7 +81,7 @@ class Policy:
             return action
         return np.clip(action, self._low, self._high).astype(self._dtype)
 
-    def sample(self, observation: Any, random: np.random.Generator) -> np.ndarray:
+    def sample(self, observation: Any, random: np.random.Generator) -> Any:
         """Return an action of the stochastic policy, its noise drawn from `random`: the same seed, the same actions."""
         many = self._vector(observation).shape[:-1]
         if self._choices:
