@@ -23,7 +23,7 @@ from equipoise.deploy import formats
 from equipoise.deploy.policy import Policy
 from equipoise.environments.observations import flatten, from_text
 from equipoise.integrations.onnx import run_onnx
-from equipoise.policy import GaussianPolicy
+from equipoise.policy import CategoricalPolicy, GaussianPolicy
 from equipoise.training.rows import read_evaluation
 
 TASK = "rail:QuickRail-v0"
@@ -108,6 +108,63 @@ def test_the_program_acts_as_equipoise_does_to_the_last_bit(name, kind, trained,
             np.testing.assert_array_equal(mine, other)
             clipped += bool(np.isin(mine, [*run.problem.action_low, *run.problem.action_high]).any())
     assert (clipped > 10) == bool(run.problem.action_low)
+
+
+CHOICES = {
+    "one from 5": ((3,), ["discrete", 3, 5]),
+    "a table": ((2, 3), ["choices", [1, 2], [2, 3], [-4, 1]]),
+    "bits": ((2, 2), ["binary", [2]]),
+    "numbers from 0": ((2, 3), None),
+}
+
+
+def choosing(run, choices, layout):
+    """The run with a policy of discrete actions that depend on what it observes."""
+    policy = CategoricalPolicy.create(jax.random.key(3), 4, choices, (8, 6))
+    policy = eqx.tree_at(lambda p: p.network.layers[-1].weight, policy, policy.network.layers[-1].weight * 2e3)
+    sizes = {"action_size": len(choices), "action_choices": choices, "action": json.dumps(layout) if layout else ""}
+    nothing = dict.fromkeys(("action_middle", "action_unit", "action_low", "action_high"), ())
+    moments = run.state.learner.observations._replace(mean=jnp.arange(4.0), variance=jnp.ones(4))
+    problem = dataclasses.replace(run.problem, observation_size=4, observation="", **sizes, **nothing)
+    learner = run.state.learner._replace(policy=policy, observations=moments)
+    return dataclasses.replace(run, problem=problem, state=run.state._replace(learner=learner))
+
+
+@pytest.mark.parametrize("kind", ["npz", "safetensors"])
+@pytest.mark.parametrize("name", CHOICES)
+def test_the_program_chooses_as_equipoise_does(name, kind, trained, tmp_path):
+    if kind == "safetensors":
+        pytest.importorskip("safetensors")
+    run = choosing(trained, *CHOICES[name])
+    policy = Policy.load(equipoise.export(run, kind, tmp_path))
+    given, _ = observations(None)
+    ours, theirs = np.random.default_rng(7), np.random.default_rng(7)
+    chosen = []
+    for observation in given:
+        for mine, other in (
+            (run.policy(observation), policy(observation)),
+            (run.policy.sample(observation, ours), policy.sample(observation, theirs)),
+        ):
+            assert type(mine) is type(other) and mine.dtype == other.dtype
+            np.testing.assert_array_equal(mine, other)
+            chosen.append(str(mine))
+    assert chosen[::2] != chosen[1::2] and len(set(chosen[::2])) > 1
+    np.testing.assert_array_equal(policy(given), run.policy(given))
+    assert f"action       a choice of {' × '.join(map(str, run.problem.action_choices))}" in str(policy)
+
+
+def test_a_choice_that_is_not_equipoises_is_never_there(trained, monkeypatch, tmp_path):
+    def spoiled(contents):
+        bias = contents.arrays["layers.2.bias"] + np.array([9, 0, 0], np.float32)
+        return right.write(dataclasses.replace(contents, arrays=contents.arrays | {"layers.2.bias": bias}))
+
+    right = formats.FORMS["npz"]
+    monkeypatch.setitem(formats.FORMS, "npz", right._replace(write=spoiled))
+    with pytest.raises(equipoise.UsageError, match=r"actions differ from equipoise's by up to .*; nothing is written"):
+        equipoise.export(choosing(trained, *CHOICES["one from 5"]), out=tmp_path / "out")
+    with pytest.raises(equipoise.UsageError, match=r"^a policy of discrete actions has no onnx form; allowed: npz or"):
+        equipoise.export(choosing(trained, *CHOICES["one from 5"]), "onnx", out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("name", ["free", "boxes"])

@@ -59,7 +59,7 @@ def no_trace_of_examples():
     forget_aggregators()
     for env_id in set(gymnasium.registry) - before:
         del gymnasium.registry[env_id]
-    for module in ("my_env", "my_rule", *ROBOTS):
+    for module in ("my_env", "my_cartpole", "my_rule", *ROBOTS):
         sys.modules.pop(module, None)
     for task_id in ("Reach", "Walk"):
         TASKS.pop(task_id, None)
@@ -266,8 +266,12 @@ def test_the_commands_for_an_own_environment_do_what_they_say(tmp_path, monkeypa
     (tmp_path / "my_env.py").write_text(example)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
+    (discrete,) = (text for _, text in blocks(OWN_ENVIRONMENT, "python") if "CartPole" in text)
+    (tmp_path / "my_cartpole.py").write_text(discrete)
+    quicker = {"train": ["--total-steps", "10000"], "evaluate": ["--episodes", "2"]}
     for arguments in commands(OWN_ENVIRONMENT):
-        assert main(arguments) == 0, capsys.readouterr().err
+        shorter = quicker[arguments[0]] if "runs/cartpole" in arguments else []
+        assert main([*arguments, *shorter]) == 0, capsys.readouterr().err
     assert {path.name for path in Path("runs/rail").iterdir()} >= {"metrics.csv", "evaluation.json", "plot.png"}
 
 

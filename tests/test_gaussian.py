@@ -9,9 +9,24 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import integrate, stats
 
-from equipoise.numerics.gaussian import divergence, fisher_metric, log_density
+from equipoise.numerics.gaussian import Gaussian
 
-log_density, divergence, fisher_metric = map(jax.jit, (log_density, divergence, fisher_metric))
+
+@jax.jit
+def log_density(action, mean, log_std):
+    return Gaussian(mean, log_std).log_density(action)
+
+
+@jax.jit
+def divergence(mean, log_std, new_mean, new_log_std):
+    return Gaussian(mean, log_std).divergence(Gaussian(new_mean, new_log_std))
+
+
+@jax.jit
+def fisher_metric(mean, log_std, at):
+    """Apply the metric at log-std `at` to the tangent of one observation."""
+    return Gaussian(jnp.zeros_like(mean), at).metric(Gaussian(mean, log_std), jnp.ones(1))
+
 
 vectors = arrays(np.float32, 3, elements=st.floats(-2, 2, width=32))
 
@@ -93,3 +108,18 @@ def test_fisher_metric_is_the_hessian_of_the_divergence(mean, at, mean_tangent, 
     expected = hessian @ np.concatenate([mean_tangent, log_std_tangent])
     found_mean, found_log_std = fisher_metric(mean_tangent[None], log_std_tangent, at)
     np.testing.assert_allclose(np.concatenate([found_mean[0], found_log_std]), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_entropy_is_scipys_at_every_observation():
+    log_std = np.array([-1.0, 0.0, 0.5], np.float32)
+    found = Gaussian(jnp.zeros((4, 5, 3)), jnp.asarray(log_std)).entropy()
+    np.testing.assert_allclose(found, np.full((4, 5), stats.norm(0, np.exp(log_std)).entropy().sum()), rtol=1e-6)
+
+
+def test_each_observation_counts_by_its_weight():
+    gaussian = Gaussian(jnp.zeros((2, 3)), jnp.zeros(3))
+    tangent = Gaussian(jnp.ones((2, 3)), jnp.ones(3))
+    found = gaussian.metric(tangent, jnp.asarray([0.25, 0.75]))
+    np.testing.assert_allclose(found.mean, [[0.25] * 3, [0.75] * 3])
+    np.testing.assert_allclose(found.log_std, [2.0] * 3)
+    np.testing.assert_array_equal(gaussian.at(jnp.asarray([1])).mean, gaussian.mean[1:])

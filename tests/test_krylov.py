@@ -12,8 +12,8 @@ from jax.flatten_util import ravel_pytree
 
 from equipoise.gradients.metric import FIXED, geometry
 from equipoise.gradients.projection import combine
-from equipoise.numerics import gaussian
 from equipoise.numerics.fisher import fisher_products
+from equipoise.numerics.gaussian import Gaussian
 from equipoise.numerics.krylov import NaturalGradients, append, natural_gradients
 from equipoise.policy import GaussianPolicy
 
@@ -57,7 +57,7 @@ def test_fisher_product_is_the_second_moment_of_scores(policy, rows):
     def scores(observation):
         def log_density(parameters, action):
             mean, log_std = rebuild(parameters)(observation[None])
-            return gaussian.log_density(action, mean[0], log_std)
+            return Gaussian(mean[0], log_std).log_density(action)
 
         mean, log_std = rebuild(parameters)(observation[None])
         actions = mean + jnp.exp(log_std) * noise
@@ -85,7 +85,7 @@ def test_fisher_product_is_the_hessian_of_the_mean_divergence(policy, rows):
     @jax.jit
     @jax.hessian
     def hessian(new):
-        return weight @ gaussian.divergence(*rebuild(parameters)(observation), *rebuild(new)(observation))
+        return weight @ rebuild(parameters)(observation).divergence(rebuild(new)(observation))
 
     np.testing.assert_allclose(fisher_matrix(*policy, *rows), hessian(parameters), atol=2e-5)
 

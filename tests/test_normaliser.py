@@ -106,7 +106,7 @@ def test_a_constant_is_zero_to_the_actor_and_to_the_learner_alike(constant):
         moments = merge(moments, jnp.asarray(rows), jnp.ones(len(rows), bool))
     network = TanhMLP((Dense(jnp.eye(2), jnp.zeros(2)),))
     actor = Actor(GaussianPolicy(network, jnp.zeros(2), -20.0, (0.0, 0.0), (1.0, 1.0)), moments)
-    acted, learnt = actor.mean(seen), normalise(jnp.asarray(seen, jnp.float32), moments)
+    acted, learnt = actor.outputs(seen), normalise(jnp.asarray(seen, jnp.float32), moments)
     np.testing.assert_array_equal(acted[:, 0], 0)
     np.testing.assert_array_equal(learnt[:, 0], 0)
     np.testing.assert_allclose(acted, learnt, atol=1e-6)

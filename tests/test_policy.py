@@ -42,7 +42,7 @@ def test_the_actor_acts_as_the_policy_says():
     actor = Actor(policy, moments)
     mean, log_std = policy(normalise(jnp.asarray(observation), moments))
     np.testing.assert_allclose(actor(observation), mean, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(actor.std, np.exp(log_std), rtol=1e-5)
+    np.testing.assert_allclose(actor.draws.std, np.exp(log_std), rtol=1e-5)
     draws = np.stack([actor.sample(observation[0], np.random.default_rng(i)) for i in range(2000)])
     for column, m, s in zip(draws.T, np.asarray(mean)[0], np.exp(log_std), strict=True):
         assert stats.kstest(column, stats.norm(m, s).cdf).pvalue > 1e-6
@@ -66,7 +66,7 @@ def test_learning_does_not_depend_on_the_unit_of_the_actions():
         for i in range(5):
             batch = collect(probe, Actor(state.policy, state.observations), 50, (0, i)).batch
             state, report = update(algorithm, state, batch, jnp.ones(1), jnp.zeros(()), jax.random.key(i))
-        return batch.reward.mean(), float(report.step.kl), float(report.log_std)
+        return batch.reward.mean(), float(report.step.kl), float(report.policy["log_std"])
 
     plain, widened = learn(Bandit()), learn(Widened())
     assert plain[0] > -4.0, "it has learnt something"
@@ -127,7 +127,7 @@ def test_the_divergence_as_acted_is_the_one_that_was_measured(level, size):
         rollout = collect(probe, actor, 20, (0, i))
         state, report = update(algorithm, state, rollout.batch, jnp.asarray([1e9]), jnp.asarray(0.5), jax.random.key(i))
         after = Actor(state.policy, state.observations)
-        (mean, std), (new, new_std) = ((a.mean(rollout.batch.observation), a.std) for a in (actor, after))
+        (mean, std), (new, new_std) = ((a.outputs(rollout.batch.observation), a.draws.std) for a in (actor, after))
         acted = (np.log(new_std / std) + (std**2 + (mean - new) ** 2) / (2 * new_std**2) - 0.5).mean()
         assert float(acted) == pytest.approx(float(report.step.kl), rel=0.02)
         assert 0 < report.step.kl <= algorithm.step.max_kl

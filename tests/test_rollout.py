@@ -326,7 +326,7 @@ def test_without_noise_the_action_is_the_policys_mean():
 def test_with_noise_the_action_is_normal_around_the_mean_with_the_policys_deviation():
     act = actor()
     batch = collect(Probe(100, 40), act, 40, (0, 0)).batch
-    noise = (batch.action - act(batch.observation)) / act.std
+    noise = (batch.action - act(batch.observation)) / act.draws.std
     n = noise[..., 0].size
     assert abs(noise.mean((0, 1))).max() < 5 / np.sqrt(n)
     assert abs(noise.std((0, 1)) - 1).max() < 5 / np.sqrt(2 * n)
@@ -336,7 +336,7 @@ def test_with_noise_the_action_is_normal_around_the_mean_with_the_policys_deviat
         noise[..., 0] * noise[..., 1],
     ]
     assert max(abs(pair.mean()) for pair in pairs) < 5 / np.sqrt(n), "over time, environments and entries"
-    assert (act.std != 1).all()
+    assert (act.draws.std != 1).all()
 
 
 def test_random_for_is_a_function_of_purpose_and_key():

@@ -209,8 +209,8 @@ def actor(bias, std=0.0):
 def test_side_by_side_each_environment_has_its_policy():
     one, other = actor(1.0), actor(2.0)
     together = SideBySide([one, other, one])
-    assert together.mean(np.zeros((3, 2), np.float32)).ravel().tolist() == [1.0, 2.0, 1.0]
-    assert together.std.shape == (3, 1)
+    assert together.outputs(np.zeros((3, 2), np.float32)).ravel().tolist() == [1.0, 2.0, 1.0]
+    assert together.draws.std.shape == (3, 1)
 
 
 def test_a_mixture_draws_for_each_episode_evenly_and_answers_no_observation():
@@ -356,8 +356,8 @@ def test_a_mixture_is_evaluated_and_played_as_the_policies_it_draws(mixed, capsy
     simulator = reopen_simulator(dataclasses.replace(opened.config, num_envs=50), opened.problem, 1, TASK)
     acting = cast(opened, simulator, np.random.default_rng(0))
     observation = np.array([0.3, -0.1], np.float32)
-    alone = [Run.load(mixed.parent, iteration=i).policy.mean(observation) for i in (2, 5, 7)]
-    drawn = acting.mean(np.tile(observation, (50, 1)))
+    alone = [Run.load(mixed.parent, iteration=i).policy.outputs(observation) for i in (2, 5, 7)]
+    drawn = acting.outputs(np.tile(observation, (50, 1)))
     # By nearness, since a product of one row rounds otherwise than one of many.
     counts = [int(np.isclose(drawn, mean, atol=1e-6).all(1).sum()) for mean in alone]
     assert sum(counts) == 50 and min(counts) > 5

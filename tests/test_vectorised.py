@@ -24,7 +24,7 @@ from equipoise.errors import UsageError
 from equipoise.films.play import play
 from equipoise.films.stage import open_stage
 from equipoise.physics import NativePhysics, Simulator
-from equipoise.policy import Actor
+from equipoise.policy import Actor, GaussianDraws
 from equipoise.tasks import TASKS
 from equipoise.training.budget import BudgetObserver
 from equipoise.training.rollout import collect
@@ -71,9 +71,9 @@ class AtRandom(Actor):
     """Acts at random."""
 
     def __init__(self):
-        self.std = np.ones(1, np.float32)
+        self.draws = GaussianDraws(np.ones(1, np.float32))
 
-    def mean(self, observation):
+    def outputs(self, observation):
         return np.zeros((len(observation), 1), np.float32)
 
 

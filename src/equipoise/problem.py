@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Num
 from scipy.special import stdtrit
 
 from equipoise.errors import UsageError
@@ -41,11 +41,15 @@ class Problem:
     """What they are clipped to from above."""
     observation: str = ""
     """How the environment's observation becomes a vector (`environments.observations`); empty where it is one."""
+    action_choices: tuple[int, ...] = ()
+    """How many values each entry of a discrete action has, numbered from 0; empty where actions are continuous."""
     action: str = ""
-    """What the environment takes of an action (`environments.boxes`); empty where that is a vector of fractions."""
+    """What the environment takes of an action (`environments.actions`); empty where that is a vector of fractions."""
 
     def __repr__(self) -> str:
-        sizes = f"{self.observation_size} numbers observed, {self.action_size} actions, {self.horizon} steps"
+        actions = f"a choice of {' × '.join(map(str, self.action_choices))}" if self.action_choices else ""
+        actions = actions or f"{self.action_size} actions"
+        sizes = f"{self.observation_size} numbers observed, {actions}, {self.horizon} steps"
         return f"<Problem {self.id}: {sizes}, costs {', '.join(self.cost_names)}>"
 
 
@@ -71,6 +75,10 @@ def middle_and_unit(
 
 MOST_COSTS = 7
 """With the reward, as many objectives as the projection handles."""
+
+
+MOST_VALUES = 10**5
+"""Values of a choice: each has an output of the policy's network."""
 
 
 def check_cost_names(names: tuple[str, ...]) -> None:
@@ -147,8 +155,8 @@ class Batch(NamedTuple):
 
     observation: Float[Array, "T N obs"]
     """What the policy saw, not normalised."""
-    action: Float[Array, "T N act"]
-    """What the policy did, before any simulator clamps it."""
+    action: Num[Array, "T N act"]
+    """What the policy did, before any simulator clamps it; of finitely many values, whole numbers from 0."""
     reward: Float[Array, "T N"]
     """r(s, a, s′)."""
     cost: Float[Array, "T N K"]

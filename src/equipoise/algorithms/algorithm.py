@@ -24,7 +24,7 @@ from equipoise.algorithms.rule import Plan, Rule, Seen
 from equipoise.algorithms.steps.report import Improved, StepReport
 from equipoise.algorithms.steps.trust_region import TrustRegion
 from equipoise.numerics.normaliser import Moments, no_moments
-from equipoise.policy import GaussianPolicy
+from equipoise.policy import CategoricalPolicy, GaussianPolicy, Policy
 from equipoise.problem import Batch, Estimate, Problem
 from equipoise.settings import settings
 
@@ -40,12 +40,12 @@ class Step(Protocol):
     def check(self) -> None:
         """Raise `UsageError` naming the first setting that is not allowed."""
 
-    def init(self, policy: GaussianPolicy) -> Any:
+    def init(self, policy: Policy) -> Any:
         """Return the step's memory before the first update: an optimiser's moments, say."""
 
     def improve(
         self,
-        policy: GaussianPolicy,
+        policy: Policy,
         state: Any,
         samples: Samples,
         plan: Plan,
@@ -59,7 +59,7 @@ class Step(Protocol):
 class LearnerState(NamedTuple):
     """All that learning carries from one iteration to the next."""
 
-    policy: GaussianPolicy
+    policy: Policy
     """π."""
     critics: Critics
     """V_r and V_k."""
@@ -78,8 +78,8 @@ class Report(NamedTuple):
 
     step: StepReport
     """The policy step."""
-    log_std: Float[Array, ""]
-    """Mean of the new policy's log standard deviations, in units of half an action's range."""
+    policy: dict[str, Float[Array, ""]]
+    """What the new policy logs of itself, by column."""
     explained: Float[Array, " m"]
     """Share of the variance of their targets that the critics explained before they were fitted."""
     rule: dict[str, Array]
@@ -89,7 +89,7 @@ class Report(NamedTuple):
 class Moved(NamedTuple):
     """Everything of the next state except the critics."""
 
-    policy: GaussianPolicy
+    policy: Policy
     step: Any
     rule: Any
     lens: Any
@@ -123,16 +123,7 @@ class Algorithm:
         """Draw the first state for `problem`, as the policy sees it."""
         learner, constraints = self.learner, len(problem.cost_names)
         policy_key, critic_key = jax.random.split(key)
-        policy = GaussianPolicy.create(
-            policy_key,
-            problem.observation_size,
-            problem.action_size,
-            learner.hidden,
-            learner.log_std,
-            learner.log_std_floor,
-            problem.action_middle,
-            problem.action_unit,
-        )
+        policy = first_policy(problem, learner, policy_key)
         return LearnerState(
             policy=policy,
             critics=create_critics(critic_key, problem.observation_size, 1 + constraints, learner.hidden),
@@ -180,12 +171,30 @@ class Algorithm:
         memory = self.rule.after(memory, report.cos, report.mode)
         lens = self.lens.after(state.lens, estimate.cost, limits)
         own = {**self.rule.columns(memory), **self.lens.columns(lens)}
-        return Moved(policy, step, memory, lens, Report(report, policy.log_std.mean(), prepared.explained, own))
+        flat = prepared.samples.flat()
+        logged = policy.columns(flat.observation, flat.valid / flat.valid.sum())
+        return Moved(policy, step, memory, lens, Report(report, logged, prepared.explained, own))
 
     def fit(self, critics: Critics, prepared: Prepared, key: PRNGKeyArray) -> Critics:
         """Fit the critics."""
         flat = prepared.samples.flat()
         return critics_.fit(critics, flat.observation, prepared.targets, flat.valid, self.learner.critic, key)
+
+
+def first_policy(problem: Problem, learner: Learner, key: PRNGKeyArray) -> Policy:
+    """Draw a policy for the actions of `problem`: a categorical one if they are choices, else a Gaussian one."""
+    if problem.action_choices:
+        return CategoricalPolicy.create(key, problem.observation_size, problem.action_choices, learner.hidden)
+    return GaussianPolicy.create(
+        key,
+        problem.observation_size,
+        problem.action_size,
+        learner.hidden,
+        learner.log_std,
+        learner.log_std_floor,
+        problem.action_middle,
+        problem.action_unit,
+    )
 
 
 def join(moved: Moved, critics: Critics, prepared: Prepared) -> tuple[LearnerState, Report]:

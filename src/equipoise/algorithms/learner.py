@@ -47,7 +47,7 @@ class Learner:
     hidden: tuple[int, ...] = static(default=(64, 64))
     """Widths of the hidden layers of the policy and of each critic."""
     log_std: float = -0.5
-    """Initial log of the policy's standard deviation, in units of half an action's range."""
+    """Initial log of the standard deviation of continuous actions, in units of half an action's range."""
     log_std_floor: float = -20.0
     """That log standard deviation never falls below this; −20 is as good as no floor."""
     critic: CriticFit = CriticFit()

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Num
 
 from equipoise.algorithms.critics import ROUNDING, Critics, values
 from equipoise.algorithms.learner import Learner
@@ -21,8 +21,8 @@ class Samples(NamedTuple):
 
     observation: Float[Array, "*n obs"]
     """Normalised observations."""
-    action: Float[Array, "*n act"]
-    """Actions taken."""
+    action: Num[Array, "*n act"]
+    """Actions taken; of finitely many, whole numbers from 0."""
     advantage: Float[Array, "*n m"]
     """Centred advantages of every objective, up is better; 0 where not valid, and of one whose payoffs say nothing."""
     valid: Bool[Array, "*n"]

@@ -30,7 +30,7 @@ def render(
         out: The film, an mp4 file; by default film.mp4 in the run's folder.
         episodes: Episodes to film, one after the other.
         seed: Decides the episodes.
-        deterministic: Take mean actions, instead of drawing them from the policy as in training.
+        deterministic: Take mean (or most likely) actions, instead of drawing them from the policy as in training.
         iteration: Checkpoint to take the policy from; by default the newest.
         size: Width and height of the picture; your own environment has its own size.
         environment: For a run on an environment MODULE:ID, the same again: it allows the import.
@@ -63,7 +63,7 @@ def watch(
     Args:
         run: Folder of the run.
         seed: Decides the episodes.
-        deterministic: Take mean actions, instead of drawing them from the policy as in training.
+        deterministic: Take mean (or most likely) actions, instead of drawing them from the policy as in training.
         iteration: Checkpoint to take the policy from; by default the newest.
         environment: For a run on an environment MODULE:ID, the same again: it allows the import.
         algorithm: For a run of an algorithm MODULE:NAME, the same again: it allows the import.

@@ -21,7 +21,7 @@ from equipoise.algorithms.prepare import Samples
 from equipoise.algorithms.rule import Seen
 from equipoise.algorithms.steps.trust_region import TrustRegion, objective_gradients
 from equipoise.numerics.krylov import Products
-from equipoise.policy import GaussianPolicy
+from equipoise.policy import Policy
 from equipoise.problem import Batch, Estimate
 from equipoise.training.update import compiled_prepare
 
@@ -85,15 +85,13 @@ def env_gradients(seen: Observed, damping: float) -> EnvGradients:
 
 
 @jax.jit
-def _sums_by_env(policy: GaussianPolicy, samples: Samples) -> Float[Array, "N m d"]:
+def _sums_by_env(policy: Policy, samples: Samples) -> Float[Array, "N m d"]:
     apart = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1)[:, :, None], samples)
     return jax.lax.map(lambda env: objective_gradients(policy, env) * env.valid.sum(), apart)
 
 
 @partial(jax.jit, static_argnames="every")
-def _fisher_rows(
-    policy: GaussianPolicy, samples: Samples, every: int, rows: Float[Array, "k d"]
-) -> Float[Array, "k d"]:
+def _fisher_rows(policy: Policy, samples: Samples, every: int, rows: Float[Array, "k d"]) -> Float[Array, "k d"]:
     return TrustRegion(fisher_every=every).fisher(policy, samples)(rows)
 
 

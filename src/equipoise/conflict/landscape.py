@@ -23,7 +23,7 @@ from equipoise.algorithms.steps.trust_region import TrustRegion, objective_gradi
 from equipoise.conflict.env_gradients import Observed
 from equipoise.numerics.krylov import NaturalGradients
 from equipoise.physics import Simulator
-from equipoise.policy import Actor, GaussianPolicy
+from equipoise.policy import Actor, Policy
 from equipoise.training.rollout import collect
 
 REACH = 2.0
@@ -100,7 +100,7 @@ def plane_of(observed: Observed, region: TrustRegion, cost: int) -> Plane:
 
 
 @jax.jit
-def _solved(policy: GaussianPolicy, samples: Samples, region: TrustRegion) -> NaturalGradients:
+def _solved(policy: Policy, samples: Samples, region: TrustRegion) -> NaturalGradients:
     return region.natural_gradients(policy, samples, objective_gradients(policy, samples))
 
 
@@ -127,9 +127,7 @@ def steps_in(
 
 
 @jax.jit
-def _improve(
-    region: TrustRegion, policy: GaussianPolicy, samples: Samples, plan: Plan, seen: Seen, rule: Rule
-) -> Improved:
+def _improve(region: TrustRegion, policy: Policy, samples: Samples, plan: Plan, seen: Seen, rule: Rule) -> Improved:
     return region.improve(policy, (), samples, plan, seen, rule, jax.random.key(0))
 
 

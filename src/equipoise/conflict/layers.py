@@ -9,10 +9,10 @@ from jaxtyping import Float
 from equipoise.conflict.env_gradients import EnvGradients
 from equipoise.conflict.noise import corrected_gram, cosine, env_products
 from equipoise.gradients.metric import Metric
-from equipoise.policy import GaussianPolicy
+from equipoise.policy import Policy
 
 
-def layer_slices(policy: GaussianPolicy) -> dict[str, slice]:
+def layer_slices(policy: Policy) -> dict[str, slice]:
     """Return which of the policy's parameters, as one vector, belong to which layer, weights and biases together."""
     last = len(policy.network.layers) - 1
     sizes: dict[str, int] = {}
@@ -25,7 +25,7 @@ def layer_slices(policy: GaussianPolicy) -> dict[str, slice]:
     return {name: slice(end - size, end) for (name, size), end in zip(sizes.items(), ends, strict=True)}
 
 
-def layer_shares(envs: EnvGradients, policy: GaussianPolicy, metric: Metric, cost: int) -> dict[str, float]:
+def layer_shares(envs: EnvGradients, policy: Policy, metric: Metric, cost: int) -> dict[str, float]:
     """Return each layer's part ⟨g_r, g_k⟩_layer/(‖g_r‖‖g_k‖) of the noise-corrected cos φ: they sum to it.
 
     In the Fisher metric a layer's part is ½(g_rᵀu_k + u_rᵀg_k) over its parameters: what each objective's step does to

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +13,13 @@ from equipoise.algorithms.lenses.saute import ROUNDING, discounted_share
 from equipoise.deploy.policy import FORMAT
 from equipoise.environments.observations import from_text
 from equipoise.errors import UsageError
-from equipoise.policy import Actor, GaussianPolicy
+from equipoise.policy import Actor, CategoricalPolicy, GaussianPolicy
 from equipoise.training.config_file import VERSION
 from equipoise.training.evaluation import PolicyReport, read_evaluation_file
 from equipoise.training.run import Run
+
+KINDS = {GaussianPolicy: "gaussian", CategoricalPolicy: "categorical"}
+"""Policies of which an export is made, and what it calls them."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +34,11 @@ class Contents:
 
 def contents_of(run: Run) -> Contents:
     """Return what an export of `run` consists of; `UsageError` for a policy of a kind that has no exported form."""
-    if not isinstance(run.state.learner.policy, GaussianPolicy):
+    kind = type(run.state.learner.policy)
+    if kind not in KINDS:
         raise UsageError(
-            f"{run.path} has a policy of class {type(run.state.learner.policy).__name__}; "
-            "allowed: the Gaussian policy, of which an export is made"
+            f"{run.path} has a policy of class {kind.__name__}; allowed: {' and '.join(KINDS.values())}, of "
+            "which an export is made"
         )
     actor = run.policy
     if not isinstance(actor, Actor):
@@ -46,11 +51,12 @@ def metadata_of(run: Run) -> dict[str, Any]:
     problem, config = run.problem, run.config
     budget = _budget(run)
     layout = from_text(problem.observation, problem.observation_size) if problem.observation and not budget else None
+    layout_of_choices = json.loads(problem.action) if problem.action_choices and problem.action else None
     certificate, why_none = _certificate(run)
     return {
         "format": FORMAT,
         "equipoise": VERSION,
-        "policy": "gaussian",
+        "policy": KINDS[type(run.state.learner.policy)],
         "task": problem.id,
         "algorithm": config.algorithm_name,
         "seed": config.seed,
@@ -63,6 +69,8 @@ def metadata_of(run: Run) -> dict[str, Any]:
             "high": list(problem.action_high),
             "middle": list(problem.action_middle),
             "unit": list(problem.action_unit),
+            "choices": list(problem.action_choices),
+            "layout": layout_of_choices,
         },
         "horizon": problem.horizon,
         "costs": [{"name": name, "limit": limit} for name, limit in zip(problem.cost_names, run.limits, strict=True)],

@@ -12,7 +12,7 @@ from equipoise.deploy.formats import FORMS, Acts
 from equipoise.errors import UsageError, unknown
 from equipoise.files import own_folder, write_atomically
 from equipoise.policy import Actor
-from equipoise.training.run import Run
+from equipoise.training.run import Run, unflattener
 
 TOLERANCE = 1e-5
 """Most by which an action of the file may differ from equipoise's: of itself, or of half its range where that is more.
@@ -25,13 +25,14 @@ OBSERVATIONS = 256
 def export(run: Run, format: str = "npz", out: str | Path | None = None, overwrite: bool = False) -> Path:
     """Write the policy of `run` into one file that acts without equipoise, and return its path.
 
-    The file holds the network, the normaliser, σ, the actions' ranges, and a description with the limits and the
-    certificate, if the run was evaluated at this very iteration. Its actions were compared with those of `run.policy`
-    before it is there. Beside `npz` and `safetensors` lies `policy.py`, which acts with NumPy alone.
+    The file holds the network, the normaliser, σ, the actions' ranges or choices, and a description with the limits and
+    the certificate, if the run was evaluated at this very iteration. Its actions were compared with those of
+    `run.policy` before it is there. Beside `npz` and `safetensors` lies `policy.py`, which acts with NumPy alone.
 
     Args:
         run: the run; `Run.load(…, iteration=N)` gives an earlier policy.
-        format: npz, onnx (needs the extra `equipoise[onnx]`) or safetensors (`equipoise[safetensors]`).
+        format: npz, onnx (needs the extra `equipoise[onnx]`; continuous actions only) or safetensors
+            (`equipoise[safetensors]`).
         out: folder for `policy.FORMAT` and `policy.py`, made if it is not there; by default `export` in the run's.
         overwrite: whether files of an earlier export may be replaced.
 
@@ -68,23 +69,30 @@ def _demand_free(folder: Path, files: dict[Path, bytes], overwrite: bool) -> Non
 def demand_alike(run: Run, contents: Contents, acts: Acts) -> float:
     """Compare what `acts` does with what the policy of `run` does, at observations like those of training.
 
-    Returns the largest difference, as a share of the action, or of half its range where that is more. Raises
-    `UsageError` where that is above `TOLERANCE`.
+    Returns the largest difference, as a share of the action, or of half its range where that is more; discrete actions
+    are the same or not. Raises `UsageError` where that is above `TOLERANCE`.
     """
     random, learner, problem = np.random.default_rng(0), run.state.learner, run.problem
-    actor = Actor(learner.policy, learner.observations, low=problem.action_low, high=problem.action_high)  # of vectors
+    low, high, choices = problem.action_low, problem.action_high, problem.action_choices
+    unflatten = unflattener(problem) if choices else None  # of a Box an export gives vectors
+    actor = Actor(learner.policy, learner.observations, low=low, high=high, unflatten=unflatten)
     arrays, unit = contents.arrays, np.asarray(problem.action_unit or 1.0)
     mean, scale = arrays["observation_mean"], arrays["observation_scale"]
     deviation = np.where(scale > 0, 1 / np.where(scale > 0, scale, 1.0), 1.0)
     # Wider than training's, so that some are clipped; in single precision, as policies see them.
     observation = (mean + 3 * deviation * random.standard_normal((OBSERVATIONS, len(mean)))).astype(np.float32)
-    noise = np.random.default_rng(1).standard_normal((OBSERVATIONS, len(arrays["action_std"])), np.float32)
+    source = np.random.default_rng(1)
+    if choices:
+        noise = source.gumbel(size=(OBSERVATIONS, sum(choices))).astype(np.float32)
+    else:
+        noise = source.standard_normal((OBSERVATIONS, problem.action_size), np.float32)
     source = np.random.default_rng(1)
     pairs = (
         (acts(observation, np.zeros_like(noise)), np.stack([actor(one) for one in observation])),
         (acts(observation, noise), np.stack([actor.sample(one, source) for one in observation])),
     )
-    largest = max(float((np.abs(theirs - ours) / np.maximum(unit, np.abs(ours))).max()) for theirs, ours in pairs)
+    least = [1.0 if choices else np.maximum(unit, np.abs(ours)) for _, ours in pairs]
+    largest = max(float((np.abs(a - b) / size).max()) for (a, b), size in zip(pairs, least, strict=True))
     if not largest <= TOLERANCE:
         raise UsageError(
             f"the exported policy's actions differ from equipoise's by up to {largest:.1g} of themselves; allowed: "

@@ -19,7 +19,7 @@ from equipoise.errors import UsageError
 from equipoise.integrations.onnx import onnx_model, run_onnx
 
 Acts = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""Maps a batch of observation vectors and the noise of each, which is 0 for mean actions, to actions."""
+"""Maps a batch of observation vectors and the noise of each, which is 0 for mean or most likely actions, to actions."""
 
 
 class Form(NamedTuple):
@@ -55,6 +55,8 @@ def _write_safetensors(contents: Contents) -> bytes:
 
 
 def _write_onnx(contents: Contents) -> bytes:
+    if contents.metadata["action"]["choices"]:
+        raise UsageError("a policy of discrete actions has no onnx form; allowed: npz or safetensors")
     return onnx_model(contents.arrays, contents.metadata["observation"]["clip"], _metadata(contents))
 
 

@@ -3,7 +3,7 @@
     from policy import Policy
 
     policy = Policy.load("policy.npz")             # or "policy.safetensors"
-    action = policy(observation)                   # the deterministic policy: mean actions
+    action = policy(observation)                   # the deterministic policy: mean (or most likely) actions
     random = numpy.random.default_rng(seed=0)
     action = policy.sample(observation, random)    # the stochastic policy, which is what was trained
     print(policy)                                  # task, sizes, limits, and the certificate
@@ -28,10 +28,11 @@ MOST_BYTES = 2**30
 
 
 class Policy:
-    """A policy a ~ N(μ(s), diag(σ²)) with its normaliser: observations in, actions as the environment takes them out.
+    """A policy with its normaliser: observations in, actions as the environment takes them out.
 
+    Continuous actions are a ~ N(μ(s), diag(σ²)), discrete ones are drawn with the probabilities softmax(logits(s)).
     `policy.metadata` says what it is: the task, its observations, actions, costs and limits, where it comes from, and
-    the certificate. `policy.std` is σ.
+    the certificate. `policy.std` is σ, and empty where actions are discrete.
 
     Args:
         arrays: the normaliser's mean and scale, the network's layers, σ, and what actions are clipped to.
@@ -42,7 +43,8 @@ class Policy:
         if metadata.get("format") != FORMAT:
             raise ValueError(f"the policy has format {metadata.get('format')!r}; this program reads {FORMAT}")
         self.metadata = metadata
-        self.std = arrays["action_std"]
+        self._choices = metadata["action"]["choices"]
+        self.std = np.zeros(0, np.float32) if self._choices else arrays["action_std"]
         self._mean, self._scale = arrays["observation_mean"], arrays["observation_scale"]
         depth = sum(name.startswith("layers.") and name.endswith(".weight") for name in arrays)
         self._layers = [(arrays[f"layers.{i}.weight"].T.copy(), arrays[f"layers.{i}.bias"]) for i in range(depth)]
@@ -65,24 +67,29 @@ class Policy:
         except Exception as error:  # whatever NumPy and zipfile raise about a damaged file
             raise ValueError(f"{path} is damaged or no policy exported by equipoise ({error})") from None
 
-    def __call__(self, observation: Any, noise: np.ndarray | None = None) -> np.ndarray:
+    def __call__(self, observation: Any, noise: np.ndarray | None = None) -> Any:
         """Return the mean action at an observation, or at a batch of them, which have one more axis in front.
 
-        `noise`, one standard normal number for each action, makes it the stochastic policy's action of that noise.
+        `noise`, one standard normal number for each action, makes it the stochastic policy's action of that noise. Of
+        discrete actions it is the most likely one, and noise is a Gumbel-distributed number for each logit.
         """
-        mean = self.mean(observation)
-        action = mean if noise is None else mean + self.std * np.asarray(noise, np.float32)
+        outputs = self.outputs(observation)
+        if self._choices:
+            return self._chosen(outputs if noise is None else outputs + np.asarray(noise, np.float32))
+        action = outputs if noise is None else outputs + self.std * np.asarray(noise, np.float32)
         if not self._low.size:
             return action
         return np.clip(action, self._low, self._high).astype(self._dtype)
 
-    def sample(self, observation: Any, random: np.random.Generator) -> np.ndarray:
+    def sample(self, observation: Any, random: np.random.Generator) -> Any:
         """Return an action of the stochastic policy, its noise drawn from `random`: the same seed, the same actions."""
-        shape = (*self._vector(observation).shape[:-1], len(self.std))
-        return self(observation, random.standard_normal(shape, np.float32))
+        many = self._vector(observation).shape[:-1]
+        if self._choices:
+            return self(observation, random.gumbel(size=(*many, sum(self._choices))))
+        return self(observation, random.standard_normal((*many, len(self._layers[-1][1])), np.float32))
 
-    def mean(self, observation: Any) -> np.ndarray:
-        """Return μ, which nothing has clipped yet."""
+    def outputs(self, observation: Any) -> np.ndarray:
+        """Return what the network gives: μ, which nothing has clipped yet, or the logits of all choices in a row."""
         vector = self._vector(observation)
         if vector.shape[-1:] != self._mean.shape:
             numbers = vector.shape[-1] if vector.ndim else 0
@@ -123,7 +130,7 @@ class Policy:
             f"{about['algorithm']} on {about['task']}, seed {about['seed']}, iteration {about['iteration']} "
             f"({about['steps']} steps), exported by equipoise {about['equipoise']}",
             f"observation  {about['observation']['size']} numbers",
-            f"action       {action['size']} numbers" + (", clipped to their ranges" if action["low"] else ""),
+            f"action       {_words(action)}",
             *(f"limit        {cost['name']} {cost['limit']:.6g} per episode" for cost in about["costs"]),
         ]
         if self.certificate is None:
@@ -134,6 +141,18 @@ class Policy:
             lines.append(f"certificate  {policy} policy: {said} ({bounds}, 95 %, {found['episodes']} episodes)")
         # Words from a file: nothing that a terminal would act on.
         return "\n".join("".join(c if c.isprintable() else "?" for c in line) for line in lines)
+
+    def _chosen(self, logits: np.ndarray) -> Any:
+        """Return the largest of each choice's, as the environment counts them; one Discrete action as a number."""
+        parts = np.split(logits, np.cumsum(self._choices)[:-1], axis=-1)
+        chosen = np.stack([part.argmax(-1) for part in parts], axis=-1)
+        layout = self.metadata["action"]["layout"]
+        if layout is None:
+            return chosen.astype(np.int32)
+        if layout[0] == "discrete":
+            return (chosen[..., 0] + layout[2]).astype(np.int64)[()]
+        kind, first = (np.int8, 0) if layout[0] == "binary" else (np.int64, np.array(layout[3]))
+        return (chosen + first).astype(kind).reshape((*chosen.shape[:-1], *layout[1]))
 
     def _budget(self) -> dict[str, Any]:
         if self.metadata["budget"] is None:
@@ -149,6 +168,12 @@ class Policy:
         if layout[0] == "box" and np.ndim(observation) > len(layout[1]):
             return np.stack([self._vector(one) for one in observation])
         return _flat(layout, observation)
+
+
+def _words(action: dict[str, Any]) -> str:
+    if action["choices"]:
+        return f"a choice of {' × '.join(map(str, action['choices']))}"
+    return f"{action['size']} numbers" + (", clipped to their ranges" if action["low"] else "")
 
 
 def _flat(layout: list[Any], observation: Any) -> np.ndarray:

@@ -10,15 +10,15 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium.vector import VectorEnv
-from jaxtyping import Float
+from jaxtyping import Float, Num
 
-from equipoise.environments.boxes import check_box, text_of, unflatten
-from equipoise.environments.observations import flatten, layout_of, length, place, to_text
+from equipoise.environments.actions import Actions, check_actions
+from equipoise.environments.observations import Layout, flatten, layout_of, length, place, to_text
 from equipoise.environments.safety_gymnasium import to_five
 from equipoise.errors import UsageError
 from equipoise.physics.numbers import check_first, checked
 from equipoise.physics.simulator import Transition
-from equipoise.problem import NO_BOUND, Problem, check_cost_names, middle_and_unit
+from equipoise.problem import Problem, check_cost_names
 
 EnvFactory = Callable[..., Any]
 """Whatever makes one environment, or a vector environment of several: a Gymnasium id wrapped up (`Registered`), or a
@@ -29,9 +29,9 @@ class ForeignEnvironments:
     """A `Simulator` that loops over `num_envs` environments made by `make`; slower than native physics, and as correct.
 
     Each step's costs are read from `info` under `cost_names`; a missing one is an error. Where a step gives
-    Safety-Gymnasium's six values, its third is `info["cost"]`. Actions are clipped to the environment's own action
-    space, as most environments demand. `horizon` is needed where the environment's spec names none. An error of an
-    environment's own says which one it was, the first of them `first`.
+    Safety-Gymnasium's six values, its third is `info["cost"]`. Continuous actions are clipped to the environment's own
+    action space, as most environments demand; discrete ones are given as it counts them. `horizon` is needed where the
+    environment's spec names none. An error of an environment's own says which one it was, the first of them `first`.
     """
 
     def __init__(
@@ -52,9 +52,9 @@ class ForeignEnvironments:
         if len({id(env) for env in self.envs}) < num_envs or len({id(env.unwrapped) for env in self.envs}) < num_envs:
             raise UsageError(f"{name} is the same environment every time it is made; allowed: a new one each time")
         self._layout = layout_of(one.observation_space, name)
-        self._actions = Actions(one.action_space)
+        self._actions = Actions(one.action_space, name)
         self.num_envs = num_envs
-        self.problem = problem_of(name, one.observation_space, one.action_space, one.spec, cost_names, horizon)
+        self.problem = problem_of(name, self._layout, self._actions, one.spec, cost_names, horizon)
 
     def reset(self, indices: Sequence[int], randoms: Sequence[np.random.Generator]) -> Float[np.ndarray, "n obs"]:
         """Reset each environment of `indices` with a seed drawn from its own source of noise."""
@@ -64,9 +64,9 @@ class ForeignEnvironments:
         """Reset each environment of `indices` with its seed."""
         return np.stack([self._reset_one(i, seed) for i, seed in zip(indices, seeds, strict=True)])
 
-    def step(self, action: Float[np.ndarray, "N act"]) -> Transition:
+    def step(self, action: Num[np.ndarray, "N act"]) -> Transition:
         """Step every environment once, in turn."""
-        rows = [self._step_one(i, a) for i, a in enumerate(self._actions.of(action))]
+        rows = [self._step_one(i, a) for i, a in enumerate(self._actions.each(action))]
         observation, reward, cost, terminated, truncated = (np.array(c) for c in zip(*rows, strict=True))
         nowhere = np.zeros(len(rows), bool)
         step = Transition(observation, reward, cost, terminated, truncated, diverged=nowhere)
@@ -116,10 +116,10 @@ class ForeignEnvironments:
         check_first(self.problem, observation, self._place)
         return observation
 
-    def _step_one(self, i: int, action: np.ndarray | np.generic) -> tuple[np.ndarray, float, list[float], bool, bool]:
+    def _step_one(self, i: int, action: Any) -> tuple[np.ndarray, float, list[float], bool, bool]:
         name = self.problem.id
         with self._named(i):
-            observation, reward, terminated, truncated, info = self._five_values(self.envs[i], np.asarray(action))
+            observation, reward, terminated, truncated, info = self._five_values(self.envs[i], action)
         if not isinstance(info, dict):
             raise UsageError(f"{name} has {described(info)} as its info; allowed: a dict")
         return (
@@ -130,7 +130,7 @@ class ForeignEnvironments:
             flag(truncated, f"{name} has {{}} as its truncated; allowed: True or False"),
         )
 
-    def _five_values(self, env: gymnasium.Env, action: np.ndarray) -> tuple[Any, Any, Any, Any, Any]:
+    def _five_values(self, env: gymnasium.Env, action: Any) -> tuple[Any, Any, Any, Any, Any]:
         try:
             step: Any = env.step(action)
         except gymnasium.error.Error as error:
@@ -150,25 +150,10 @@ class ForeignEnvironments:
         )
 
 
-class Actions:
-    """What environments of an action space are given: a policy's vectors, clipped to the space and in its form."""
-
-    def __init__(self, space: Any) -> None:
-        self.low: Float[np.ndarray, " act"] = space.low.ravel().astype(float)
-        """Lower bounds of the vector's entries."""
-        self.high: Float[np.ndarray, " act"] = space.high.ravel().astype(float)
-        """Upper bounds of them."""
-        self._layout = layout_of(space, "")
-
-    def of(self, vectors: Float[np.ndarray, "N act"]) -> np.ndarray:
-        """Return the actions of N environments."""
-        return unflatten(self._layout, np.clip(vectors, self.low, self.high))
-
-
 def problem_of(
-    name: str, observation_space: Any, action_space: Any, spec: Any, cost_names: tuple[str, ...], horizon: int | None
+    name: str, observation: Layout, actions: Actions, spec: Any, cost_names: tuple[str, ...], horizon: int | None
 ) -> Problem:
-    """Return the problem of an environment `name` with these spaces, whose `spec` may know how long an episode is.
+    """Return the problem of an environment `name` of these spaces, whose `spec` may know how long an episode is.
 
     Raises `UsageError` where nothing says how long it is, and for a longer `horizon` than the environment's own.
     """
@@ -178,21 +163,14 @@ def problem_of(
         raise UsageError(f"{name} does not say how long an episode is; give the horizon (--horizon STEPS)")
     if horizon is not None and known is not None and horizon > known:
         raise UsageError(f"{name} truncates after {known} steps, so a horizon of {horizon} is never reached")
-    layout, actions = layout_of(observation_space, name), Actions(action_space)
-    middle, unit = middle_and_unit(actions.low, actions.high)
     return Problem(
         id=name,
-        observation_size=length(layout),
-        action_size=len(actions.low),
+        observation_size=length(observation),
         horizon=steps,
         cost_names=cost_names,
         limits=None,
-        action_middle=middle,
-        action_unit=unit,
-        action_low=tuple(np.maximum(actions.low, -NO_BOUND).tolist()),
-        action_high=tuple(np.minimum(actions.high, NO_BOUND).tolist()),
-        observation=to_text(layout),
-        action=text_of(action_space),
+        observation=to_text(observation),
+        **actions.described(),
     )
 
 
@@ -229,7 +207,7 @@ def check_environment(env: Any, name: str) -> None:
             f"{name} makes {described(env)} of {'the old package gym' if old else type(env).__module__}; allowed: an "
             "environment of gymnasium's (import gymnasium in place of gym, and derive from gymnasium.Env)"
         )
-    check_box(env.action_space, name)
+    check_actions(env.action_space, name)
     takes = inspect.signature(env.unwrapped.reset).parameters
     needed = {"seed"} if env is env.unwrapped else {"seed", "options"}  # wrappers pass both on
     if not needed <= set(takes) and not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in takes.values()):

@@ -120,11 +120,7 @@ def _choices(
     """Flatten whole numbers: bits as they are, others with a place for each of their values."""
     if array.dtype.kind not in "biu":
         raise UsageError(f"{giver} gives an observation{at} of {array.dtype}; its space says whole numbers")
-    sizes, first = {
-        "binary": lambda: ([2] * length(layout), [0] * length(layout)),
-        "discrete": lambda: ([layout[1]], [layout[2]]),
-        "choices": lambda: (layout[2], layout[3]),
-    }[layout[0]]()
+    sizes, first = choices(layout)
     chosen = array.reshape(*envs, len(sizes)).astype(int) - np.asarray(first, int)
     outside = (chosen < 0) | (chosen >= np.asarray(sizes, int))
     if outside.any():
@@ -138,6 +134,18 @@ def _choices(
         return chosen.astype(np.float64)
     places = [chosen[..., i, None] == np.arange(size) for i, size in enumerate(sizes)]
     return _joined([place.astype(np.float64) for place in places], envs)
+
+
+def choices(layout: Layout) -> tuple[list[int], list[int]]:
+    """Return how many values each whole number of a layout has, and the first of them."""
+    if layout[0] == "discrete":
+        return [layout[1]], [layout[2]]
+    if layout[0] == "binary":
+        bits = math.prod(layout[1])
+        return [2] * bits, [0] * bits
+    if layout[0] == "choices":
+        return layout[2], layout[3]
+    raise ValueError(f"no choices: {layout[0]}")
 
 
 def place(layout: Layout, index: int) -> str:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Num
 
 from equipoise.environments.foreign import EnvFactory, ForeignEnvironments, seeds_from
 from equipoise.errors import UsageError
@@ -82,7 +82,7 @@ class ProcessEnvironments:
                 observation[[place[i] for i in mine]] = answer
         return observation
 
-    def step(self, action: Float[np.ndarray, "N act"]) -> Transition:
+    def step(self, action: Num[np.ndarray, "N act"]) -> Transition:
         """Step every environment once, side by side in the processes."""
         steps = self._ask_all([("step", (action[w.envs.start : w.envs.stop],)) for w in self._workers])
         columns = zip(*(step[:6] for step in steps), strict=True)

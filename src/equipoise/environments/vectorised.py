@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Num
 
-from equipoise.environments.boxes import check_box
-from equipoise.environments.foreign import Actions, described, no_cost, number, problem_of, seeds_from
+from equipoise.environments.actions import Actions
+from equipoise.environments.foreign import described, no_cost, number, problem_of, seeds_from
 from equipoise.environments.observations import flatten, layout_of, place
 from equipoise.errors import UsageError
 from equipoise.physics.numbers import check_first, checked
@@ -45,11 +45,9 @@ class VectorisedEnvironments:
         """The user's vector environment."""
         self.num_envs = num_envs
         self._mode = mode_of(env, name)
-        check_box(env.single_action_space, name)
+        self._actions = Actions(env.single_action_space, name)
         self._layout = layout_of(env.single_observation_space, name)
-        self._actions = Actions(env.single_action_space)
-        spaces = env.single_observation_space, env.single_action_space
-        self.problem = problem_of(name, *spaces, _spec_of(env), cost_names, horizon)
+        self.problem = problem_of(name, self._layout, self._actions, _spec_of(env), cost_names, horizon)
         self._observation = np.zeros((num_envs, self.problem.observation_size))
         self._over, self._waiting = np.zeros(num_envs, bool), np.zeros(num_envs, bool)
 
@@ -69,7 +67,7 @@ class VectorisedEnvironments:
             self._observation[self._waiting] = 0.0  # what follows the end of an episode could be anything
         return self._observation[rows]
 
-    def step(self, action: Float[np.ndarray, "N act"]) -> Transition:
+    def step(self, action: Num[np.ndarray, "N act"]) -> Transition:
         """Step every environment; those that wait for their reset, or are only reset, are idle."""
         resetting = self._over & (self._mode is AutoresetMode.NEXT_STEP)
         idle = self._waiting | resetting

@@ -45,7 +45,7 @@ def film(
         out: the film, a file ending in `.mp4`; by default `film.mp4` in the run's folder.
         episodes: how many to film, one after the other.
         seed: decides the episodes.
-        deterministic: whether to take mean actions, instead of drawing them from the policy as in training.
+        deterministic: whether to take mean (or most likely) actions, instead of drawing them as in training.
         size: width and height of the picture above the panel; the user's own environment has its own size.
         environment: to be given again where the task is a callable or a MODULE:ID.
         watch: called after every step. If it returns False, the film ends with that step.

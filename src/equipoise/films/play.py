@@ -48,10 +48,7 @@ def play(run: Run, simulator: Simulator, episodes: int | None, seed: int, determ
         episode = Episode(number, [np.zeros(len(run.problem.cost_names))])
         yield episode
         while not episode.end:
-            action = actor.mean(observation)
-            if not deterministic:
-                action = action + actor.std * noise.standard_normal(action.shape, np.float32)
-            step = simulator.step(action)
+            step = simulator.step(actor.act(observation, 0.0 if deterministic else actor.draws.noise(noise, (1,))))
             if step.diverged[0]:
                 episode.end = "diverged"  # that step's numbers mean nothing
             else:

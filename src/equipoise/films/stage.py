@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple
 
+import gymnasium
 import numpy as np
 from jaxtyping import UInt8
 
@@ -51,7 +52,10 @@ def open_stage(run: Run, size: tuple[int, int], environment: Environment | None)
         )
 
     def picture() -> UInt8[np.ndarray, "h w 3"]:
-        frame = np.asarray(task.render())
+        try:
+            frame = np.asarray(task.render())
+        except gymnasium.error.DependencyNotInstalled as error:
+            raise UsageError(f"{run.problem.id} cannot be drawn: {str(error).splitlines()[0]}") from error
         if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
             raise UsageError(
                 f"{run.problem.id} draws an array of shape {frame.shape} and type {frame.dtype}; allowed: height × "

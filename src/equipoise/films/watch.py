@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import gymnasium
 import mujoco
 
 from equipoise.environments.foreign import ForeignEnvironments
@@ -52,8 +53,11 @@ def watch(run: Run, seed: int = 0, deterministic: bool = False, environment: Env
             "render_mode='human'"
         )
     with contextlib.closing(simulator):
-        for _ in _in_real_time(episodes, 1 / (task.render_fps or 30)):
-            pass  # it draws itself
+        try:
+            for _ in _in_real_time(episodes, 1 / (task.render_fps or 30)):
+                pass  # it draws itself
+        except gymnasium.error.DependencyNotInstalled as error:
+            raise UsageError(f"{run.problem.id} cannot be drawn: {str(error).splitlines()[0]}") from error
 
 
 def _in_viewer(run: Run, physics: NativePhysics, episodes: Iterator[Episode]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Num
 
 from equipoise.problem import Problem
 
@@ -49,8 +49,11 @@ class Simulator(Protocol):
         no more than a place for the first one.
         """
 
-    def step(self, action: Float[np.ndarray, "N act"]) -> Transition:
-        """Step every environment. Nothing resets by itself."""
+    def step(self, action: Num[np.ndarray, "N act"]) -> Transition:
+        """Step every environment. Nothing resets by itself.
+
+        Where the problem has `action_choices`, an action's entries are whole numbers from 0.
+        """
 
     def close(self) -> None:
         """Release what the simulator holds."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Num
 
 from equipoise.physics import Transition
 from equipoise.problem import Problem
 
-Values = Float[np.ndarray, " N"]
-"""One number per environment."""
+Values = Num[np.ndarray, " N"]
+"""One number per environment; of discrete actions, whole ones."""
 
 
 class Probe:
@@ -35,7 +36,7 @@ class Probe:
         self._age[indices], self._memory[indices] = 0, 0.0
         return self._observation()[indices]
 
-    def step(self, action: Float[np.ndarray, "N 1"]) -> Transition:
+    def step(self, action: Num[np.ndarray, "N 1"]) -> Transition:
         """Step every environment once."""
         self._memory = np.where(self._age == 0, action[:, 0], self._memory)
         reward, cost = self.pay(action[:, 0], self._age, self._memory)
@@ -69,6 +70,32 @@ class Bandit(Probe):
     def pay(self, action: Values, age: np.ndarray, memory: Values) -> tuple[Values, Float[np.ndarray, "N K"]]:
         """Return the reward and the costs of a step."""
         return -((action - 2) ** 2), (action**2 + self.floor)[:, None]
+
+
+class Arms(Probe):
+    """One step an episode, a discrete action of three values, and two situations, each of half of the environments.
+
+    The values cost 0, 1 and 3. In the first situation they pay 0, 1 and 1.5, in the second 0, 3 and 3.5. Under a limit
+    b from ½ to 1 the optimum takes value 1 in the second situation, and in the first with probability 2b − 1, else 0:
+    it earns 1 + b, and λ = 1. Without a limit it takes value 2, earns 2.5 and costs 3.
+    """
+
+    REWARDS = np.array([[0.0, 1.0, 1.5], [0.0, 3.0, 3.5]])
+    """Of each value, by situation."""
+    COSTS = np.array([0.0, 1.0, 3.0])
+    """Of each value."""
+
+    def __init__(self, num_envs: int = 20) -> None:
+        super().__init__(num_envs, horizon=1)
+        self.problem = dataclasses.replace(self.problem, action_choices=(3,))
+        self._situation = np.arange(num_envs) % 2
+
+    def pay(self, action: Values, age: np.ndarray, memory: Values) -> tuple[Values, Float[np.ndarray, "N K"]]:
+        """Return the reward and the costs of a step."""
+        return self.REWARDS[self._situation, action], self.COSTS[action][:, None]
+
+    def _observation(self) -> Float[np.ndarray, "N 3"]:
+        return np.stack([np.ones(self.num_envs), self._age, self._situation], axis=1)
 
 
 class TwoLimits(Probe):

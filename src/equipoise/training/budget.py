@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Num
 
 from equipoise.algorithms import Algorithm, LearnerState
 from equipoise.algorithms.lenses.lens import Lens
@@ -42,7 +42,7 @@ class BudgetObserver:
         self._left[list(indices)] = np.broadcast_to(self.start, self._left.shape)[list(indices)]
         return np.concatenate([observation, self._left[list(indices)]], axis=1)
 
-    def step(self, action: Float[np.ndarray, "N act"]) -> Transition:
+    def step(self, action: Num[np.ndarray, "N act"]) -> Transition:
         """Step every environment and charge its budget, except where it is idle."""
         step = self.inner.step(action)
         cost = np.where(step.diverged[:, None], 0.0, step.cost)

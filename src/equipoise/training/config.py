@@ -242,10 +242,11 @@ def check_sizes(config: Config, problem: Problem) -> None:
     demand_range(config.keep_policies, "keep_policies", 0, 10**6)
     if config.horizon is not None:
         demand_range(config.horizon, "horizon", 1, 10**8)
-    width = problem.observation_size + 2 * problem.action_size + 2 * len(problem.cost_names)
+    outputs = sum(problem.action_choices) or problem.action_size
+    width = problem.observation_size + problem.action_size + outputs + 2 * len(problem.cost_names)
     demand_range(config.steps_per_iteration * width, "numbers in an iteration", 1, MOST_NUMBERS)
     demand_range(len(config.algorithm.learner.hidden), "the length of algorithm.learner.hidden", 0, MOST_LAYERS)
-    widths = (problem.observation_size + len(problem.cost_names), *config.algorithm.learner.hidden, problem.action_size)
+    widths = (problem.observation_size + len(problem.cost_names), *config.algorithm.learner.hidden, outputs)
     for i, hidden in enumerate(config.algorithm.learner.hidden):
         demand_range(hidden, f"algorithm.learner.hidden[{i}]", 1, 10**6)
     parameters = sum(a * b for a, b in itertools.pairwise(widths))
@@ -339,6 +340,19 @@ def name_to_repeat(config: Config) -> str | None:
     return config.task if ":" in config.task or texts_in(config.env_args) else None
 
 
+SAME = (
+    "observation_size",
+    "action_size",
+    "horizon",
+    "cost_names",
+    "action_middle",
+    "action_unit",
+    "action_choices",
+    "action",
+)
+"""What of a problem has to be as it was where a run is reopened."""
+
+
 def reopen_simulator(
     config: Config,
     problem: Problem,
@@ -368,7 +382,7 @@ def reopen_simulator(
     if isinstance(environment, str) and environment != config.task:
         raise UsageError(f"this run is of {config.task}, not of {environment}")
     simulator = make_simulator(config, threads, environment, render_mode, workers)
-    for name in ("observation_size", "action_size", "horizon", "cost_names", "action_middle", "action_unit", "action"):
+    for name in SAME:
         was, now = getattr(problem, name), getattr(simulator.problem, name)
         if was != now:
             simulator.close()

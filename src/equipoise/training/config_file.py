@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 
 from equipoise.errors import UsageError, described
 from equipoise.files import read_file
-from equipoise.problem import Problem, check_cost_names
+from equipoise.problem import MOST_VALUES, Problem, check_cost_names
 from equipoise.training.restore import build, demand_range
 
 FORMAT = 4
 """Version of `config.json` and of checkpoints; raised when a change makes older ones unreadable."""
 
-ADDED = {"action": ""}
+ADDED = {"action_choices": [], "action": ""}
 """Fields of a problem that older files of this format lack, and what they stand for."""
 
 VERSION = metadata.version("equipoise")
@@ -125,3 +125,7 @@ def check_problem(problem: Problem) -> None:
             raise UsageError(f"problem.{name} has {len(values)} entries; allowed: {problem.action_size}")
         for i, value in enumerate(values):
             demand_range(value, f"problem.{name}[{i}]", -1e38 if name == "action_middle" else 0, 1e38)
+    if len(problem.action_choices) not in (0, problem.action_size):
+        raise UsageError(f"problem.action_choices has {len(problem.action_choices)} entries; allowed: one an action")
+    for i, values in enumerate(problem.action_choices):
+        demand_range(values, f"problem.action_choices[{i}]", 1, MOST_VALUES)

@@ -74,12 +74,12 @@ class PolicyReport:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The stochastic policy that was trained, and the deterministic one that takes its mean action."""
+    """The stochastic policy that was trained, and the deterministic one that takes its mode."""
 
     stochastic: PolicyReport
     """Actions drawn from the policy, as in training: what the limits were trained for."""
     deterministic: PolicyReport
-    """Mean actions."""
+    """Mean actions, of discrete ones the most likely."""
     iteration: int
     """Iterations of training that the policy had behind it."""
     steps: int

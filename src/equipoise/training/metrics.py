@@ -33,7 +33,7 @@ def per_objective(column: str, names: Sequence[str], values: Any) -> Row:
 
 
 def own_columns(names: Sequence[str], own: dict[str, Any]) -> Row:
-    """Return what a step or a rule logs besides: one number in all, per constraint, or per objective."""
+    """Return what a step, a rule or a policy logs besides: one number in all, per constraint, or per objective."""
     row: Row = {}
     for column, value in own.items():
         value = np.asarray(value)
@@ -78,7 +78,7 @@ def measure(
         **per_objective("change", names, change),
         "kl": float(step.kl),
         **own_columns(names, {**step.own, **report.rule}),
-        "log_std": float(report.log_std),
+        **own_columns(names, report.policy),
         **per_objective("explained", names, report.explained),
         **per_cost("violation", names, violation),
     }

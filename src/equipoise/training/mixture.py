@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Num
 
 from equipoise.errors import UsageError
-from equipoise.policy import Actor
+from equipoise.policy import Actor, Draws
 
 
 class Mixture:
@@ -44,18 +44,26 @@ class Mixture:
 
 
 class SideBySide:
-    """Policies that act in several environments at once, one in each."""
+    """Policies that act in several environments at once, one in each; all of the same actions."""
 
     def __init__(self, actors: Sequence[Actor]) -> None:
         self._rows = [
             (actor, [i for i, other in enumerate(actors) if other is actor]) for actor in dict.fromkeys(actors)
         ]
-        self.std: Float[np.ndarray, "N act"] = np.stack([actor.std for actor in actors])
-        """σ of each action in each environment."""
+        self.draws: Draws = actors[0].draws.side_by_side([actor.draws for actor in actors])
+        """How each environment's actions are drawn from what its policy's network gives."""
 
-    def mean(self, observation: Float[np.ndarray, "N obs"]) -> Float[np.ndarray, "N act"]:
-        """Return the means of each environment's policy at its observation."""
-        means = np.empty_like(self.std)
-        for actor, rows in self._rows:
-            means[rows] = actor.mean(observation[rows])
-        return means
+    def outputs(self, observation: Float[np.ndarray, "N obs"]) -> Float[np.ndarray, "N outputs"]:
+        """Return what each environment's policy gives at its observation."""
+        given = [(actor.outputs(observation[rows]), rows) for actor, rows in self._rows]
+        first, _ = given[0]
+        together = np.empty((len(observation), first.shape[-1]), first.dtype)
+        for outputs, rows in given:
+            together[rows] = outputs
+        return together
+
+    def act(
+        self, observation: Float[np.ndarray, "N obs"], noise: Float[np.ndarray, "N outputs"] | float = 0.0
+    ) -> Num[np.ndarray, "N act"]:
+        """Return each environment's action; `noise` is as for `Actor.act`."""
+        return self.draws.decide(self.outputs(observation) + noise)

@@ -83,20 +83,21 @@ def collect(
     started, physics_seconds = time.perf_counter(), 0.0
     problem, num_envs = simulator.problem, simulator.num_envs
     randoms = [random_for("reset", *key, env) for env in range(num_envs)]
-    deviation = actor.std if stochastic else np.zeros_like(actor.std)
-    noise = random_for("action", *key).standard_normal((steps, num_envs, problem.action_size), np.float32) * deviation
+    draws = actor.draws
+    noise = draws.noise(random_for("action", *key), (steps, num_envs)) if stochastic else [0.0] * steps
 
-    def empty(*shape: int, dtype: type = np.float32) -> np.ndarray:
+    def empty(*shape: int, dtype: type | np.dtype = np.float32) -> np.ndarray:
         return np.zeros((steps, num_envs, *shape), dtype)
 
     seen, following = empty(problem.observation_size), empty(problem.observation_size)
-    actions, rewards, costs = empty(problem.action_size), empty(), empty(len(problem.cost_names))
+    actions = empty(problem.action_size, dtype=draws.dtype)
+    rewards, costs = empty(), empty(len(problem.cost_names))
     terminated, done, diverged, idle = (empty(dtype=bool) for _ in range(4))
 
     observation = simulator.reset(range(num_envs), randoms)
     age, reason = np.zeros(num_envs, int), ""
     for t in range(steps):
-        action = actor.mean(observation) + noise[t]
+        action = actor.act(observation, noise[t])
         before = time.perf_counter()
         step = simulator.step(action)
         physics_seconds += time.perf_counter() - before

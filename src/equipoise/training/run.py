@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from equipoise.algorithms.algorithm import Algorithm, LearnerState
-from equipoise.environments.boxes import layout_from, unflatten
+from equipoise.environments.actions import layout_from, own_action
 from equipoise.environments.observations import flatten, from_text
 from equipoise.errors import Notice, UsageError
 from equipoise.policy import Actor
@@ -53,6 +53,7 @@ def read_config(path: Path, own: Algorithm | None = None) -> tuple[Config, Probl
     config, problem = Config.from_file(file, own)
     try:
         config.check(problem, own_aggregator=True)
+        unflattener(problem)
     except UsageError as error:
         raise file.refusal(error) from None
     return config, problem
@@ -93,9 +94,11 @@ def flattener(problem: Problem) -> Callable[[Any], np.ndarray] | None:
     return flat
 
 
-def unflattener(problem: Problem) -> Callable[[np.ndarray], np.ndarray] | None:
-    """Return what makes the environment's own of a vector; None where it takes vectors."""
-    return functools.partial(unflatten, layout_from(problem.action, problem.action_size)) if problem.action else None
+def unflattener(problem: Problem) -> Callable[[np.ndarray], Any] | None:
+    """Return what makes the environment's own of a policy's actions; None where it takes those."""
+    if not problem.action:
+        return None
+    return functools.partial(own_action, layout_from(problem.action, problem.action_size, problem.action_choices))
 
 
 @dataclass(frozen=True)
@@ -140,8 +143,9 @@ class Run(Record):
     def policy(self) -> Actor | Mixture:
         """The checkpoint's policy: `run.policy(observation)` is its mean action, `run.policy.sample` draws an action.
 
-        It takes what the environment observes and acts as it did in training, where the environment clipped actions. Of
-        a mixture, `run.policy.for_episode(random)` is such a policy for an episode.
+        Of discrete actions, the first is the most likely one. It takes what the environment observes and acts as it did
+        in training, where the environment clipped actions. Of a mixture, `run.policy.for_episode(random)` is such a
+        policy for an episode.
         """
         return Mixture([self._actor(state) for state in self.mixture]) if self.mixture else self._actor(self.state)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
@@ -35,9 +34,7 @@ def start_of(config: Config, problem: Problem) -> RunState:
     origin = _open(Path(config.start_from), config.algorithm)
     _demand_fit(origin, config, problem)
     given, own = origin.state.learner, fresh.learner
-    policy = eqx.tree_at(
-        lambda p: (p.network, p.raw_log_std), own.policy, (given.policy.network, given.policy.raw_log_std)
-    )
+    policy = jax.tree.unflatten(jax.tree.structure(own.policy), jax.tree.leaves(given.policy))  # its floor is our own
     critics = own.critics
     if not is_acting_part(origin.state):
         critics = with_known(own.critics, given.critics, origin.problem.cost_names, problem.cost_names)
@@ -73,6 +70,7 @@ FITTING = {
     "observation_size": "observations of size",
     "observation": "observations laid out as",
     "action_size": "actions of size",
+    "action_choices": "choices of sizes",
     "action_middle": "actions around",
     "action_unit": "actions in units of",
 }

@@ -15,9 +15,9 @@ from equipoise.algorithms.rule import Minibatch, Plan, Rule, Seen
 from equipoise.algorithms.steps.report import Improved, StepReport
 from equipoise.algorithms.steps.trust_region import objective_gradients
 from equipoise.gradients.metric import cosines, euclidean_units
-from equipoise.numerics import gaussian
+from equipoise.numerics.distribution import Distribution
 from equipoise.numerics.shuffle import permutation
-from equipoise.policy import GaussianPolicy
+from equipoise.policy import Policy
 from equipoise.settings import require, require_positive, require_ranges, settings, static
 
 
@@ -57,13 +57,13 @@ class Proximal:
         require_ranges(self, epochs=(1, float("inf")), minibatch_size=(1, float("inf")))
         require(isinstance(self.decay, bool), f"decay is {self.decay}; allowed: True or False")
 
-    def init(self, policy: GaussianPolicy) -> optax.OptState:
+    def init(self, policy: Policy) -> optax.OptState:
         """Return Adam's moments before the first update."""
         return optax.scale_by_adam().init(policy)
 
     def improve(
         self,
-        policy: GaussianPolicy,
+        policy: Policy,
         state: optax.OptState,
         samples: Samples,
         plan: Plan,
@@ -100,15 +100,15 @@ class Proximal:
 
 
 class _Densities:
-    """What a policy says of the steps taken: means, log σ, and the log-densities of the actions."""
+    """What a policy says of the steps taken: its distributions, and the log-densities of the actions."""
 
-    def __init__(self, policy: GaussianPolicy, flat: Samples) -> None:
-        self.mean, self.log_std = policy(flat.observation)
-        self.log_density = gaussian.log_density(flat.action, self.mean, self.log_std)
+    def __init__(self, policy: Policy, flat: Samples) -> None:
+        self.distribution: Distribution = policy(flat.observation)
+        self.log_density = self.distribution.log_density(flat.action)
 
     def divergence(self, new: _Densities) -> Float[Array, " n"]:
         """Return KL(self ‖ new) at every step."""
-        return gaussian.divergence(self.mean, self.log_std, new.mean, new.log_std)
+        return self.distribution.divergence(new.distribution)
 
 
 class _Phase(NamedTuple):
@@ -125,15 +125,15 @@ class _Phase(NamedTuple):
     number: int
 
     def descend(
-        self, policy: GaussianPolicy, moments: optax.OptState, rate: Float[Array, ""], key: PRNGKeyArray
-    ) -> tuple[GaussianPolicy, optax.OptState, Int[Array, ""]]:
+        self, policy: Policy, moments: optax.OptState, rate: Float[Array, ""], key: PRNGKeyArray
+    ) -> tuple[Policy, optax.OptState, Int[Array, ""]]:
         """Descend until the epochs are over or the policy is too far from where the phase began."""
         size = min(self.config.minibatch_size, len(self.flat.action))
         batches = len(self.flat.action) // size
         adam = optax.chain(optax.clip_by_global_norm(self.config.max_grad_norm), optax.scale_by_adam())
         weight = self.flat.valid / self.flat.valid.sum()
 
-        def descend(carry: tuple[GaussianPolicy, tuple], rows: Int[Array, " b"]) -> tuple[tuple, None]:
+        def descend(carry: tuple[Policy, tuple], rows: Int[Array, " b"]) -> tuple[tuple, None]:
             policy, moments = carry
             updates, moments = adam.update(self.gradient(policy, rows), moments)
             return (jax.tree.map(lambda p, u: p - rate * u, policy, updates), moments), None
@@ -157,14 +157,14 @@ class _Phase(NamedTuple):
         number, policy, (_, moments), _ = jax.lax.while_loop(going_on, epoch, start)
         return policy, moments, number
 
-    def gradient(self, policy: GaussianPolicy, rows: Int[Array, " b"]) -> GaussianPolicy:
+    def gradient(self, policy: Policy, rows: Int[Array, " b"]) -> Policy:
         """Return the gradient of the loss on a minibatch; of a rule that projects, the combination to descend."""
         wanted, weights = self.plan.wanted[0], self.plan.weights[0]
 
-        def weighted(weights: Float[Array, " m"]) -> GaussianPolicy:
+        def weighted(weights: Float[Array, " m"]) -> Policy:
             return jax.grad(lambda p: self.loss(self.minibatch(p, rows), weights))(policy)
 
-        def projected(preference: Float[Array, " m"]) -> GaussianPolicy:
+        def projected(preference: Float[Array, " m"]) -> Policy:
             apart = [weighted(alone) for alone in jnp.eye(len(preference))]
             gram, scale = euclidean_units(jnp.stack([ravel_pytree(gradient)[0] for gradient in apart]))
             combined = self.rule.combine(gram, preference, wanted).weights * scale
@@ -182,10 +182,10 @@ class _Phase(NamedTuple):
         """Return the rule's loss of this phase."""
         return self.rule.loss(batch, weights, self.seen, self.config.clip, self.number)
 
-    def minibatch(self, policy: GaussianPolicy, rows: Int[Array, " b"]) -> Minibatch:
+    def minibatch(self, policy: Policy, rows: Int[Array, " b"]) -> Minibatch:
         """Return what the loss is computed from, differentiable in the policy."""
         flat = jax.tree.map(lambda x: x[rows], self.flat)
-        mean, log_std = policy(flat.observation)
-        ratio = jnp.exp(gaussian.log_density(flat.action, mean, log_std) - self.acted.log_density[rows])
-        kl = gaussian.divergence(mean, log_std, self.start.mean[rows], self.start.log_std)
+        distribution = policy(flat.observation)
+        ratio = jnp.exp(distribution.log_density(flat.action) - self.acted.log_density[rows])
+        kl = distribution.divergence(self.start.distribution.at(rows))
         return Minibatch(ratio, kl, flat.advantage, flat.valid.astype(ratio.dtype), self.slope2)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from jaxtyping import Array, Float, Int
 
-from equipoise.policy import GaussianPolicy
+from equipoise.policy import Policy
 
 OUTCOMES = ("accepted", "stationary", "rejected", "stationary, then fallback", "rejected, then fallback")
 """What became of an update, in the order of `StepReport.outcome`."""
@@ -32,7 +32,7 @@ class StepReport(NamedTuple):
 class Improved(NamedTuple):
     """What a policy step returns."""
 
-    policy: GaussianPolicy
+    policy: Policy
     """The new policy."""
     state: Any
     """The step's own memory: an optimiser's moments, say."""

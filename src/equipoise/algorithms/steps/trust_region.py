@@ -19,14 +19,13 @@ from equipoise.algorithms.prepare import Samples
 from equipoise.algorithms.rule import Plan, Rule, Seen
 from equipoise.algorithms.steps.report import Improved, StepReport
 from equipoise.gradients.metric import cosines
-from equipoise.numerics import gaussian
 from equipoise.numerics.fisher import fisher_products
 from equipoise.numerics.krylov import NaturalGradients, Products, natural_gradients
 from equipoise.numerics.line_search import backtrack
-from equipoise.policy import GaussianPolicy
+from equipoise.policy import Policy
 from equipoise.settings import require, require_positive, require_ranges, settings, static
 
-Rebuild = Callable[[Float[Array, " d"]], GaussianPolicy]
+Rebuild = Callable[[Float[Array, " d"]], Policy]
 """A policy from its parameters as one vector."""
 
 
@@ -78,13 +77,13 @@ class TrustRegion:
         require_ranges(self, cg_iterations=(1, float("inf")), fisher_every=(1, float("inf")), min_sin2_phi=(0, 1))
         require_ranges(self, allowed_loss=(0, float("inf")), backtracks=(0, float("inf")))
 
-    def init(self, policy: GaussianPolicy) -> tuple[()]:
+    def init(self, policy: Policy) -> tuple[()]:
         """Return the step's memory, which is empty."""
         return ()
 
     def improve(
         self,
-        policy: GaussianPolicy,
+        policy: Policy,
         state: tuple[()],
         samples: Samples,
         plan: Plan,
@@ -114,7 +113,7 @@ class TrustRegion:
         )
         return Improved(rebuild(step.parameters).on_floor(), state, report)
 
-    def fisher(self, policy: GaussianPolicy, samples: Samples) -> Products:
+    def fisher(self, policy: Policy, samples: Samples) -> Products:
         """Return the products with the Fisher matrix over the valid samples of every `fisher_every`-th time step.
 
         Neighbours in time have nearly the same observation, and these products are the most expensive part of a policy
@@ -125,9 +124,7 @@ class TrustRegion:
         parameters, rebuild = ravel_pytree(policy)
         return fisher_products(lambda p: rebuild(p)(thinned.observation), parameters, weight)
 
-    def natural_gradients(
-        self, policy: GaussianPolicy, samples: Samples, gradients: Float[Array, "m d"]
-    ) -> NaturalGradients:
+    def natural_gradients(self, policy: Policy, samples: Samples, gradients: Float[Array, "m d"]) -> NaturalGradients:
         """Solve for the natural counterparts of `gradients`, F taken over `samples`."""
         return natural_gradients(self.fisher(policy, samples), gradients, self.damping, self.cg_iterations)
 
@@ -192,7 +189,7 @@ class TrustRegion:
         return jax.lax.while_loop(unfinished, try_next, (zero, jnp.zeros((), bool), nothing))[2]
 
     def _heldout(
-        self, policy: GaussianPolicy, samples: Samples, plan: Plan, step: _Step, seen: Seen, rule: Rule
+        self, policy: Policy, samples: Samples, plan: Plan, step: _Step, seen: Seen, rule: Rule
     ) -> Float[Array, " m"]:
         """Return dᵀgᵢ, d computed from every second environment and gᵢ from the others.
 
@@ -217,13 +214,13 @@ class _Step(NamedTuple):
     backtracks: Int[Array, ""]
 
 
-def objective_gradients(policy: GaussianPolicy, samples: Samples) -> Float[Array, "m d"]:
+def objective_gradients(policy: Policy, samples: Samples) -> Float[Array, "m d"]:
     """Return the gradient of every objective's surrogate at `policy`, the mean of Âᵢ ∇ log π(a|s)."""
     start, rebuild = ravel_pytree(policy)
     flat = samples.flat()
 
     def log_densities(parameters: Float[Array, " d"]) -> Float[Array, " n"]:
-        return gaussian.log_density(flat.action, *rebuild(parameters)(flat.observation))
+        return rebuild(parameters)(flat.observation).log_density(flat.action)
 
     pull = jax.vjp(log_densities, start)[1]
     return jax.vmap(lambda weights: pull(weights)[0])(flat.advantage.T) / samples.valid.sum()
@@ -242,13 +239,13 @@ def _surrogates(
     """Return a function of parameters: the mean KL divergence from `start`, and every surrogate's change."""
     flat = samples.flat()
     weight = flat.valid / flat.valid.sum()
-    mean, log_std = rebuild(start)(flat.observation)
-    log_density = gaussian.log_density(flat.action, mean, log_std)
+    old = rebuild(start)(flat.observation)
+    log_density = old.log_density(flat.action)
 
     def measure(parameters: Float[Array, " d"]) -> tuple[Float[Array, ""], Float[Array, " m"]]:
-        new_mean, new_log_std = rebuild(parameters)(flat.observation)
-        change = gaussian.log_density(flat.action, new_mean, new_log_std) - log_density
-        kl = weight @ gaussian.divergence(mean, log_std, new_mean, new_log_std)
+        new = rebuild(parameters)(flat.observation)
+        change = new.log_density(flat.action) - log_density
+        kl = weight @ old.divergence(new)
         return kl, (weight * jnp.expm1(change)) @ flat.advantage
 
     return measure
