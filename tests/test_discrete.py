@@ -37,16 +37,6 @@ from learning import LEARNER, one_batch, small, train
 from probes import Arms, Bandit
 from switch import Switch
 
-
-@pytest.fixture(scope="module", autouse=True)
-def quickly_compiled():
-    """Most of these tests' time is XLA's, and what it optimises here runs for milliseconds."""
-    before = jax.config.jax_disable_most_optimizations
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
-
-
 # Every algorithm
 
 

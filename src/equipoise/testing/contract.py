@@ -124,11 +124,8 @@ def _check_types(first: LearnerState, later: LearnerState) -> None:
     """Weak types count, too: where `init` leaves one, the second update is compiled anew."""
     pairs = zip(jax.tree_util.tree_leaves_with_path(first), jax.tree.leaves(later), strict=True)
     for (path, one), other in pairs:
-        types = [
-            f"{'weak ' * getattr(x, 'weak_type', False)}{jnp.shape(x)} {jnp.asarray(x).dtype}" for x in (one, other)
-        ]
-        where = jax.tree_util.keystr(path)
-        assert types[0] == types[1], f"init makes {where} {types[0]}, and an update makes it {types[1]}"
+        here, there = (str(jax.typeof(x)) + " weak" * getattr(x, "weak_type", False) for x in (one, other))
+        assert here == there, f"init makes {jax.tree_util.keystr(path)} {here}, and an update makes it {there}"
 
 
 def check_update_is_pure(algorithm: Algorithm) -> None:
