@@ -14,8 +14,8 @@ from jaxtyping import install_import_hook
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp(prefix="equipoise-tests-"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
-# Most of the tests' time is XLA's, which compiles hundreds of updates for a few steps each; not optimised, each takes it
-# a sixth of the time. XLA_FLAGS="" tests the optimised code. XLA ends a process over a flag that it does not know.
+# Most of the tests' time is XLA's, which compiles hundreds of updates for a few steps each; not optimised, each takes
+# a sixth of that. XLA_FLAGS="" tests the optimised code. XLA ends a process over a flag that it does not know.
 has_emitters = tuple(map(int, importlib.metadata.version("jaxlib").split(".")[:2])) <= (0, 10)
 os.environ.setdefault(
     "XLA_FLAGS", "--xla_backend_optimization_level=0" + " --xla_cpu_use_fusion_emitters=false" * has_emitters
