@@ -1,7 +1,6 @@
 """Every test runs with the library's shapes and types checked at run time, and shares compiled updates."""
 
 import gc
-import importlib.metadata
 import os
 import shutil
 import signal
@@ -13,13 +12,6 @@ from jaxtyping import install_import_hook
 # One cache of compiled code for all tests and the processes they start, empty at first.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp(prefix="equipoise-tests-"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-
-# Most of the tests' time is XLA's, which compiles hundreds of updates for a few steps each; not optimised, each takes
-# a sixth of that. XLA_FLAGS="" tests the optimised code. XLA ends a process over a flag that it does not know.
-has_emitters = tuple(map(int, importlib.metadata.version("jaxlib").split(".")[:2])) <= (0, 10)
-os.environ.setdefault(
-    "XLA_FLAGS", "--xla_backend_optimization_level=0" + " --xla_cpu_use_fusion_emitters=false" * has_emitters
-)
 
 # A shell starts what it puts into the background deaf to Ctrl-C, and so would be the processes that tests interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -195,8 +195,7 @@ def _cache_folder() -> Path | None:
 def first_state(config: Config, problem: Problem) -> RunState:
     """Return what a run starts from: decided by its configuration alone."""
     use_compilation_cache()  # before the first thing that JAX compiles
-    init = jax.jit(_init(config, problem))  # compiled as a whole, as its seventy small pieces take longer
-    return _state_of(init(random_key(config.seed)), problem)
+    return _state_of(_init(config, problem)(random_key(config.seed)), problem)
 
 
 def state_shapes(config: Config, problem: Problem) -> RunState:
