@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import tempfile
+from pathlib import Path
 
 import pytest
 from jaxtyping import install_import_hook
@@ -28,6 +29,12 @@ def forget_compiled_code():
 
     jax.clear_caches()
     gc.collect()
+
+
+@pytest.fixture
+def run(finished, tmp_path):
+    """A copy of `finished`, the folder of a run that a file of tests trains once, for a test to do with as it likes."""
+    return Path(shutil.copytree(finished, tmp_path / "run"))
 
 
 @pytest.fixture

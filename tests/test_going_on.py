@@ -52,12 +52,6 @@ def finished(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def run(finished, tmp_path):
-    """A copy of it, to be changed."""
-    return Path(shutil.copytree(finished, tmp_path / "run"))
-
-
 # A later end
 
 

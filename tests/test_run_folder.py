@@ -51,12 +51,6 @@ def finished(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def run(finished, tmp_path):
-    """A copy of it, to be spoiled."""
-    return Path(shutil.copytree(finished, tmp_path / "copy"))
-
-
 def checkpoints(folder):
     return sorted((folder / "checkpoints").glob("*.npz"))
 

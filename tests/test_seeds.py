@@ -18,6 +18,7 @@ from equipoise.campaigns.folder import CampaignFolder
 from equipoise.campaigns.options import options_of, set_option
 from equipoise.cli import main
 from equipoise.training.config import Config
+from equipoise.training.settings_file import toml
 
 SMALL = ["SafetyReacher-v4", "--total-steps", "2000", "--num-envs", "2", "--steps-per-iteration", "2000"]
 QUICK = ["rail:QuickRail-v0", "--num-envs", "2", "--steps-per-iteration", "40", "--limits", "1", "--total-steps", "80"]
@@ -56,7 +57,7 @@ def test_infinity_is_a_number_of_a_campaign_too():
     config = Config("SafetyHopper-v4", ALGORITHMS["pcrpo"].algorithm, "pcrpo")
     text = seeds.campaign_of(set_option(config, "slack.low", -1e-300), None, [0]).text
     assert "slack.low = -1e-300" in text
-    assert seeds._toml([float("inf"), True, "ü"]) == '[inf, true, "ü"]'
+    assert toml([float("inf"), True, "ü"]) == '[inf, true, "ü"]'
 
 
 FAKE = """

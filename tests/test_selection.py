@@ -6,7 +6,6 @@ import dataclasses
 import json
 import math
 import shutil
-from pathlib import Path
 
 import equinox as eqx
 import jax
@@ -247,12 +246,6 @@ def finished(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def run(finished, tmp_path):
-    """A copy of it, to be selected from."""
-    return Path(shutil.copytree(finished, tmp_path / "run"))
-
-
 def with_limits(run, *limits):
     """Change the limits of a run."""
     config = json.loads((run / "config.json").read_text())
@@ -348,6 +341,14 @@ def mixed(run):
         name = f"{iteration:06d}.npz"
         shutil.copy(run / "policies" / name, folder / "policies" / name)
     return folder
+
+
+def test_a_mixture_has_at_most_so_many_policies_and_never_silently_fewer(run, mixed, monkeypatch):
+    monkeypatch.setattr("equipoise.training.run.MOST_MIXED", 2)
+    with pytest.raises(UsageError, match=r"selected is a mixture of 3 policies; allowed: at most 2"):
+        Run.load(mixed)
+    monkeypatch.setattr("equipoise.selection.candidates.MOST_MIXED", 4)
+    assert entrants(Run.load(run), 1, 100, 0.01)[-1].iterations == (1, 3, 5, 7)
 
 
 def test_a_mixture_is_evaluated_and_played_as_the_policies_it_draws(mixed, capsys):

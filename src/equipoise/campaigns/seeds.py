@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,8 @@ from equipoise.campaigns.folder import CampaignFolder
 from equipoise.campaigns.options import APART, options_of
 from equipoise.errors import UsageError
 from equipoise.training.config import Config
+from equipoise.training.options import value_at
+from equipoise.training.settings_file import toml
 
 
 def campaign_of(config: Config, preset: str | None, seeds: Sequence[int]) -> Campaign:
@@ -22,7 +23,7 @@ def campaign_of(config: Config, preset: str | None, seeds: Sequence[int]) -> Cam
     Raises `UsageError` for a seed that is there twice, and for all that such a file may not say.
     """
     before, paths = begin(config.algorithm_name, preset, config.task), options_of(config)
-    found = {name: (_value(config, option.path), _value(before, option.path)) for name, option in paths.items()}
+    found = {name: (value_at(config, option), value_at(before, option)) for name, option in paths.items()}
     settings = {name: value for name, (value, usual) in found.items() if name not in APART and value != usual}
     if preset is not None:
         settings["preset"] = preset
@@ -33,8 +34,8 @@ def campaign_of(config: Config, preset: str | None, seeds: Sequence[int]) -> Cam
         "seeds": list(seeds),
         "total_steps": config.total_steps,
     }
-    lines = [f"{key} = {_toml(value)}" for key, value in content.items()]
-    lines += ["", "[settings]", *(f"{name} = {_toml(value)}" for name, value in settings.items())]
+    lines = [f"{key} = {toml(value)}" for key, value in content.items()]
+    lines += ["", "[settings]", *(f"{name} = {toml(value)}" for name, value in settings.items())]
     return parse_campaign("\n".join(lines) + "\n")
 
 
@@ -49,19 +50,3 @@ def demand_all_seeds(folder: Path, campaign: Campaign) -> None:
             f"{folder} also has {', '.join(left[:3])}{' …' if len(left) > 3 else ''}; name all of its seeds, or give "
             "another --run-dir"
         )
-
-
-def _value(config: Config, path: Sequence[str]) -> Any:
-    value: Any = config
-    for field in path:
-        value = getattr(value, field)
-    return value
-
-
-def _toml(value: Any) -> str:
-    """Write a value as TOML: JSON, except for numbers that are not finite."""
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_toml, value))}]"
-    if isinstance(value, float):
-        return repr(value)  # inf and nan as TOML has them, and every digit
-    return json.dumps(value, ensure_ascii=False)

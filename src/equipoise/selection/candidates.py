@@ -21,7 +21,7 @@ from equipoise.selection.race import TIGHTEST
 from equipoise.statistics.sequences import standard_errors
 from equipoise.training.checkpoint import RunState, kept_iterations, load_checkpoint
 from equipoise.training.metrics import Row
-from equipoise.training.policies import acting_part, kept_policies, load_policy
+from equipoise.training.policies import MOST_MIXED, acting_part, kept_policies, load_policy
 from equipoise.training.run import Run, state_shapes
 from equipoise.training.selected import Kind
 
@@ -62,6 +62,7 @@ def entrants(run: Run, iterates: int, episodes: int, error: float) -> list[Entra
         name = f"average of {len(last)}, iterations {last[0]} to {last[-1]}"
         found.append(Entrant(name, "average", tuple(last), _with(run, average([states[i] for i in last]))))
     mixed = [i for i in sorted(states) if i in rows and rows[i]["mode"] != "safety"]
+    mixed = mixed[:: math.ceil(len(mixed) / MOST_MIXED) or 1]
     if len(mixed) > 1:
         name = f"mixture of {len(mixed)}, iterations {mixed[0]} to {mixed[-1]}"
         found.append(Entrant(name, "mixture", tuple(mixed), _with(run, *(states[i] for i in mixed))))

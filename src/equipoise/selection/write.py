@@ -11,9 +11,9 @@ from pathlib import Path
 from equipoise.errors import UsageError
 from equipoise.files import own_folder, write_atomically
 from equipoise.selection.candidates import Entrant
-from equipoise.training.checkpoint import write_state
+from equipoise.training.checkpoint import state_path, write_state
 from equipoise.training.folder import policy_folder
-from equipoise.training.policies import acting_part, policy_path
+from equipoise.training.policies import acting_part
 from equipoise.training.selected import SELECTION, Selection
 
 COPIED = ("config.json", "metrics.csv")
@@ -40,7 +40,7 @@ def write_selected(folder: Path, run: Path, entrant: Entrant, selection: Selecti
         for name in COPIED:
             write_atomically(partial / name, (run / name).read_bytes())
         for state in entrant.run.mixture or (entrant.run.state,):
-            write_state(policy_path(policy_folder(partial), state.iteration), acting_part(state))
+            write_state(state_path(policy_folder(partial), state.iteration), acting_part(state))
         content = json.dumps(dataclasses.asdict(dataclasses.replace(selection, folder="")), indent=2) + "\n"
         write_atomically(partial / SELECTION, content.encode())
         check_folder(folder)

@@ -50,11 +50,16 @@ def save_checkpoint(run: Path, state: RunState, iterations: int) -> None:
     """Write the checkpoint of `state`, then drop its predecessor unless it is one of those kept along the run."""
     folder = checkpoint_folder(run)
     folder.mkdir(exist_ok=True)
-    write_state(folder / f"{state.iteration:06d}.npz", state)
+    write_state(state_path(folder, state.iteration), state)
     every = max(1, iterations // KEPT)
     for old in kept_iterations(run):
         if old < state.iteration and old % every:
-            (folder / f"{old:06d}.npz").unlink()
+            state_path(folder, old).unlink()
+
+
+def state_path(folder: Path, iteration: int) -> Path:
+    """Return the file in `folder` of what was learned by the end of an iteration."""
+    return folder / f"{iteration:06d}.npz"
 
 
 def write_state(path: Path, state: RunState) -> None:
@@ -98,7 +103,7 @@ def load_checkpoint(run: Path, template: RunState, iteration: int | None = None)
     """
     numbers = kept_iterations(run)
     number = find_iteration(run, numbers, iteration)
-    path = checkpoint_folder(run) / f"{number:06d}.npz"
+    path = state_path(checkpoint_folder(run), number)
     older = f"; remove it to go on from iteration {numbers[-2]}" if number == numbers[-1] and len(numbers) > 1 else ""
     try:
         state = read_state(path, template, older)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import types
 import typing
 from collections.abc import Mapping
@@ -37,6 +38,11 @@ def options_of(settings: Any, prefix: str = "", path: tuple[str, ...] = ()) -> d
             name = next(filter(None, said), field.name).replace("-", "_")
             found[prefix + name] = Option(here, plain[field.name])
     return found
+
+
+def value_at(settings: Any, option: Option) -> Any:
+    """Return the value that an option has in `settings`."""
+    return functools.reduce(getattr, option.path, settings)
 
 
 def set_at(settings: Any, name: str, option: Option, value: Any) -> Any:

@@ -10,8 +10,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from equipoise.errors import UsageError
-from equipoise.training.checkpoint import RunState, check_number, numbers_in, read_state, write_state
+from equipoise.training.checkpoint import RunState, check_number, numbers_in, read_state, state_path, write_state
 from equipoise.training.folder import policy_folder
+
+MOST_MIXED = 1000
+"""Policies that a mixture may have."""
 
 
 def acting_part(state: RunState) -> RunState:
@@ -31,12 +34,7 @@ def keep_policy(run: Path, state: RunState, iterations: int, keep: int) -> None:
     if keep and (state.iteration % -(-iterations // keep) == 0 or state.iteration == iterations):
         folder = policy_folder(run)
         folder.mkdir(exist_ok=True)
-        write_state(policy_path(folder, state.iteration), acting_part(state))
-
-
-def policy_path(folder: Path, iteration: int) -> Path:
-    """Return the file of the policy of an iteration in `folder`."""
-    return folder / f"{iteration:06d}.npz"
+        write_state(state_path(folder, state.iteration), acting_part(state))
 
 
 def kept_policies(run: Path) -> list[int]:
@@ -49,7 +47,7 @@ def load_policy(run: Path, template: RunState, iteration: int) -> RunState:
 
     Raises `UsageError` for a file that is damaged or of another run, and where there is none.
     """
-    path = policy_path(policy_folder(run), iteration)
+    path = state_path(policy_folder(run), iteration)
     try:
         state = read_state(path, acting_part(template))
     except FileNotFoundError:

@@ -33,14 +33,11 @@ from equipoise.training.config_file import read_config_file
 from equipoise.training.folder import START
 from equipoise.training.jax_doors import uses_jax
 from equipoise.training.mixture import Mixture
-from equipoise.training.policies import kept_policies, load_policy
+from equipoise.training.policies import MOST_MIXED, kept_policies, load_policy
 from equipoise.training.record import Record
 from equipoise.training.rollout import random_key
 from equipoise.training.rows import read_metrics
 from equipoise.training.selected import read_selection_file
-
-MOST_POLICIES = 1000
-"""Policies of a mixture that is read from disk."""
 
 
 def read_config(path: Path, own: Algorithm | None = None) -> tuple[Config, Problem]:
@@ -69,7 +66,9 @@ def _states_of(path: Path, template: RunState, iteration: int | None) -> tuple[R
     """Read what acts in the run in `path`: one state, or those of a mixture that was selected, oldest first."""
     selected, policies = read_selection_file(path) is not None, kept_policies(path)
     if selected and policies and iteration is None:
-        return tuple(load_policy(path, template, number) for number in policies[:MOST_POLICIES])
+        if len(policies) > MOST_MIXED:
+            raise UsageError(f"{path} is a mixture of {len(policies)} policies; allowed: at most {MOST_MIXED}")
+        return tuple(load_policy(path, template, number) for number in policies)
     checkpoints = kept_iterations(path)
     if iteration is None or iteration in checkpoints:
         return (load_checkpoint(path, template, iteration),)

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from equipoise.errors import UsageError, unknown
 from equipoise.files import read_file
-from equipoise.training.options import flat, options_of, set_at
+from equipoise.training.options import flat, options_of, set_at, value_at
 
 T = TypeVar("T")
 
@@ -52,23 +52,17 @@ def with_settings(settings: T, values: Mapping[str, Any], path: Path, apart: tup
 
 def settings_text(settings: Any, apart: tuple[str, ...] = ()) -> str:
     """Write every option of `settings` but those `apart` as TOML, a line each; those that are None are left out."""
-    found = {name: _value_at(settings, option.path) for name, option in options_of(settings).items()}
-    lines = [f"{name} = {_toml(value)}" for name, value in found.items() if value is not None and name not in apart]
+    found = {name: value_at(settings, option) for name, option in options_of(settings).items()}
+    lines = [f"{name} = {toml(value)}" for name, value in found.items() if value is not None and name not in apart]
     return "\n".join(lines) + "\n"
 
 
-def _value_at(settings: Any, path: tuple[str, ...]) -> Any:
-    for name in path:
-        settings = getattr(settings, name)
-    return settings
-
-
-def _toml(value: Any) -> str:
-    """Write a number, a truth value, a text or a tuple of them."""
+def toml(value: Any) -> str:
+    """Write a number, a truth value, a text, or a list or tuple of them, as TOML has it."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):
         return repr(value)
-    if isinstance(value, tuple):
-        return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(toml, value))}]"
     return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
