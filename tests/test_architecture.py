@@ -24,11 +24,13 @@ GROUND = {
     "settings",
     "statistics",
     "terminal",
+    "xla",
 }
 """Root modules that every folder may import."""
 
 MAY_IMPORT = {
     "errors": set(),
+    "xla": set(),
     "terminal": set(),
     "drawing": set(),
     "files": {"errors"},
@@ -67,6 +69,7 @@ MAY_IMPORT = {
     | {"conflict", "theory", "deploy", "integrations", "api"},
     "__init__": {
         "errors",
+        "xla",
         "environments",
         "tasks",
         "algorithms",

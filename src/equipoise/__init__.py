@@ -18,6 +18,7 @@ if sys.argv[:1] == ["-m"] and "-m equipoise" in " ".join(sys.orig_argv) and not 
 from equipoise.environments.registration import register as _register
 from equipoise.environments.registration import register_task
 from equipoise.errors import UsageError
+from equipoise.xla import leave_out_what_is_wrong as _leave_out_what_is_wrong
 
 if TYPE_CHECKING:
     from equipoise.algorithms import (
@@ -120,4 +121,5 @@ __all__ = [
     "watch",
 ]
 
+_leave_out_what_is_wrong()
 _register()
