@@ -269,7 +269,7 @@ import rover
 from equipoise.environments.processes import ProcessEnvironments
 
 if __name__ != "__main__":
-    print("importing", flush=True)
+    os.write(1, b"importing\\n")  # in one piece, as two processes say it at once
     time.sleep(1.0)
 if __name__ == "__main__":
     simulator = ProcessEnvironments(rover.Rover, 2, "Rover", horizon=10, workers=2)
