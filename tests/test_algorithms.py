@@ -59,7 +59,7 @@ class GymBandit(gymnasium.Env):
         return np.array([1.0, 1.0, a], np.float32), -((a - 2) ** 2), True, False, {"cost": a**2}
 
 
-OPTIONS = {"steps_per_iteration": 2000, "total_steps": 8000, "limits": (1.0,), "horizon": 1}
+OPTIONS = {"steps_per_iteration": 400, "total_steps": 1600, "limits": (1.0,), "horizon": 1}
 
 
 class Stop(KeyboardInterrupt):

@@ -157,7 +157,7 @@ def test_a_cost_paid_only_at_truncation_is_learned_from(name):
 @pytest.mark.parametrize(("discount", "rises"), [(0.9, True), (1.0, False)])
 def test_a_discounted_safety_step_can_raise_the_episode_cost(discount, rises):
     learner = dataclasses.replace(LEARNER, cost_discount=discount, cost_gae_lambda=1.0, log_std=0.0, log_std_floor=-1.0)
-    trained = train(small("crpo", learner), NowOrLater(num_envs=100), (0.0,), iterations=12, steps=100)
+    trained = train(small("crpo", learner), NowOrLater(), (0.0,), iterations=12, steps=100)
     first, last = trained.history[0][0].cost[0], trained.costs(3)[0]
     assert (last > first + 0.3) if rises else (last < first - 0.3)
     # The update itself always predicts that the cost falls; only the change that happens tells.

@@ -333,7 +333,7 @@ def on_probe(name, entries=ENTRIES):
     return dataclasses.replace(algorithm, rule=rule, step=step, learner=LEARNER)
 
 
-def solve(algorithm, probe, limits, iterations, steps=100, reward_unit=1.0):
+def solve(algorithm, probe, limits, iterations, steps=20, reward_unit=1.0):
     """Run an algorithm on a probe; return the last state, and the estimates and reports of all iterations."""
     limits = jnp.asarray(limits, jnp.float32)
     state, history = algorithm.init(probe.problem, limits, jax.random.key(0)), []

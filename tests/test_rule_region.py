@@ -513,7 +513,7 @@ def algorithm(rule):
     return Algorithm(rule, STEP, learner=LEARNER)
 
 
-def train(rule, probe, limits, iterations, steps=100):
+def train(rule, probe, limits, iterations, steps=20):
     """Train on a probe; return the estimates and the reports."""
     whole, history = algorithm(rule), []
     limits = jnp.asarray(limits)
@@ -533,7 +533,7 @@ class WithNothing(Bandit):
     """The bandit with a second cost that is always 0, so that all updates here have the same shapes."""
 
     def __init__(self, floor=0.0):
-        Probe.__init__(self, 20, horizon=1, costs=2)
+        Probe.__init__(self, 100, horizon=1, costs=2)
         self.floor = floor
 
     def pay(self, action, age, memory):
@@ -580,7 +580,7 @@ def test_of_two_limits_the_one_that_binds_decides(name):
 @functools.cache
 def first_rollout():
     """A rollout with two costs, and the state that it came from is that of `updated`."""
-    probe = TwoLimits()
+    probe = TwoLimits(num_envs=20)
     state = algorithm(CPO()).init(probe.problem, jnp.ones(2), jax.random.key(0))
     return collect(probe, Actor(state.policy, state.observations), 100, (0, 0)).batch
 

@@ -32,6 +32,9 @@ from equipoise.training.update import update
 LEARNER = Learner(hidden=(8,), log_std=-1.0, log_std_floor=-1.2, discount=1.0, cost_discount=1.0)
 """A network that is quick to compile, for probes."""
 
+STEPS = 20
+"""Steps of every environment of a probe that an update sees."""
+
 ALIKE = 1e-3
 """Relative difference up to which two ways to compute an update in single precision count as alike."""
 
@@ -219,7 +222,7 @@ def _first(algorithm: Algorithm, limit: float = 1.0) -> tuple[LearnerState, Batc
     state = algorithm.init(simulator.problem, jnp.asarray([limit]), jax.random.key(0))
     for i in range(2):
         renew_budget(simulator, algorithm, state, (limit,))
-        batch = collect(simulator, Actor(state.policy, state.observations), 100, (0, i)).batch
+        batch = collect(simulator, Actor(state.policy, state.observations), STEPS, (0, i)).batch
         if i == 0:
             state, _ = _updated(algorithm, state, batch, limit)
     return state, batch

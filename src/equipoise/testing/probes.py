@@ -63,7 +63,7 @@ class Bandit(Probe):
     optimum has μ = √(b − floor − σ²), and there ∂J_r/∂μ = λ ∂J_c/∂μ with λ = (2 − μ)/μ.
     """
 
-    def __init__(self, num_envs: int = 20, floor: float = 0.0) -> None:
+    def __init__(self, num_envs: int = 100, floor: float = 0.0) -> None:
         super().__init__(num_envs, horizon=1)
         self.floor = floor
 
@@ -85,7 +85,7 @@ class Arms(Probe):
     COSTS = np.array([0.0, 1.0, 3.0])
     """Of each value."""
 
-    def __init__(self, num_envs: int = 20) -> None:
+    def __init__(self, num_envs: int = 100) -> None:
         super().__init__(num_envs, horizon=1)
         self.problem = dataclasses.replace(self.problem, action_choices=(3,))
         self._situation = np.arange(num_envs) % 2
@@ -101,7 +101,7 @@ class Arms(Probe):
 class TwoLimits(Probe):
     """One step an episode: reward a, costs (a − 1)² and (a + 1)²: the second limit binds long before the first."""
 
-    def __init__(self, num_envs: int = 20) -> None:
+    def __init__(self, num_envs: int = 100) -> None:
         super().__init__(num_envs, horizon=1, costs=2)
 
     def pay(self, action: Values, age: np.ndarray, memory: Values) -> tuple[Values, Float[np.ndarray, "N K"]]:
@@ -116,7 +116,7 @@ class Walk(Probe):
     ended by its cost, a policy at the unconstrained optimum μ = 2 sees little more than b/(4 + σ²) steps of it.
     """
 
-    def __init__(self, num_envs: int = 20) -> None:
+    def __init__(self, num_envs: int = 100) -> None:
         super().__init__(num_envs, horizon=10)
 
     def pay(self, action: Values, age: np.ndarray, memory: Values) -> tuple[Values, Float[np.ndarray, "N K"]]:
@@ -131,7 +131,7 @@ class NowOrLater(Probe):
     lowest at w = 0.
     """
 
-    def __init__(self, num_envs: int = 20) -> None:
+    def __init__(self, num_envs: int = 100) -> None:
         super().__init__(num_envs, horizon=100)
 
     def pay(self, action: Values, age: np.ndarray, memory: Values) -> tuple[Values, Float[np.ndarray, "N K"]]:
@@ -145,7 +145,7 @@ class AtTheEnd(Probe):
 
     ends = False
 
-    def __init__(self, num_envs: int = 20) -> None:
+    def __init__(self, num_envs: int = 100) -> None:
         super().__init__(num_envs, horizon=10)
 
     def pay(self, action: Values, age: np.ndarray, memory: Values) -> tuple[Values, Float[np.ndarray, "N K"]]:
