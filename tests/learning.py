@@ -29,6 +29,7 @@ PROXIMAL = Proximal(learning_rate=3e-3, decay=False, epochs=5, minibatch_size=20
 RULES = {
     # A thin band: with the default one PCRPO rests inside the limit, by design.
     **{name: {"slack": Slack(low=-0.02)} for name in ("pcrpo", "ppo_pcrpo")},
+    "poise": {"margin": 0.0},
     # The bandit's mean action crosses its whole range in a few updates: either the multiplier is as fast, or so slow
     # that its swings around the limit die out.
     "focops": {"temperature": 5.0, "dual": DualAscent(rate=2.0)},
@@ -82,7 +83,7 @@ def start(algorithm, probe, limits, seed=0):
     return seen, algorithm.init(seen.problem, jnp.asarray(limits), jax.random.key(seed))
 
 
-def one_batch(algorithm, probe, limits, steps=100, seed=0, state=None):
+def one_batch(algorithm, probe, limits, steps=20, seed=0, state=None):
     """Roll the first policy out once: return the first state and what it collected."""
     simulator, first = start(algorithm, probe, limits, seed)
     state = first if state is None else state
@@ -90,7 +91,7 @@ def one_batch(algorithm, probe, limits, steps=100, seed=0, state=None):
     return state, collect(simulator, Actor(state.policy, state.observations), steps, (seed, 0)).batch
 
 
-def train(algorithm, probe, limits, iterations=50, steps=100, seed=0, state=None, begin=0):
+def train(algorithm, probe, limits, iterations=50, steps=20, seed=0, state=None, begin=0):
     """Train on a probe; return the last state, and the estimates and reports of all iterations."""
     simulator, first = start(algorithm, probe, limits, seed)
     state = first if state is None else state

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import equipoise
-from equipoise.algorithms import MODES, PCRPO, Algorithm, CriticFit, Learner, Seen, Slack
+from equipoise.algorithms import MODES, PCRPO, Algorithm, CriticFit, Learner, Seen, Slack, Taken
 from equipoise.algorithms.rules.espo import ESPO
 from equipoise.policy import Actor
 from equipoise.problem import estimate
@@ -62,7 +62,7 @@ def test_its_plan_is_pcrpos(costs):
 def test_more_steps_follow_a_balance_in_conflict_and_fewer_anything_else(costs, cos, factor):
     rule = ESPO(PCRPO(slack=Slack(low=-0.2)), extra_in_conflict=0.25, extra_otherwise=-0.5)
     memory, plan = rule.plan(rule.init(2), seen_at(costs, (10.0, 10.0)))
-    memory = rule.after(memory, jnp.asarray(cos), plan.mode)
+    memory = rule.after(memory, Taken(plan.mode, jnp.asarray(cos), plan.weights[0], jnp.zeros(3)))
     assert rule.batch_factor(memory) == factor and rule.sound(memory)
     assert rule.batch_factor(rule.init(2)) == 1
     assert rule.columns(memory)["batch_factor"] == factor

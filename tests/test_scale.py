@@ -13,7 +13,7 @@ from equipoise.testing.probes import Walk
 from learning import small, train
 
 LIMIT = 30.0
-NAMES = ["trpo_lag", "ppo_pcrpo", "trpo_saute"]
+NAMES = ["trpo_lag", "poise", "ppo_pcrpo", "trpo_saute"]
 """Both steps, multipliers, projections, and a lens with a reward of its own."""
 
 

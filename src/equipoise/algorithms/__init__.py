@@ -5,7 +5,7 @@ from equipoise.algorithms.entry import Entry
 from equipoise.algorithms.learner import CriticFit, Learner
 from equipoise.algorithms.lenses import Lens, Plain
 from equipoise.algorithms.registry import ALGORITHMS, FAMILIES, find_algorithm
-from equipoise.algorithms.rule import MODES, Plan, Rule, Seen, single
+from equipoise.algorithms.rule import MODES, Plan, Rule, Seen, Taken, single
 from equipoise.algorithms.rules.balance import Balance
 from equipoise.algorithms.rules.crpo import CRPO
 from equipoise.algorithms.rules.pcrpo import PCRPO
@@ -34,6 +34,7 @@ __all__ = [
     "Seen",
     "Slack",
     "Step",
+    "Taken",
     "TrustRegion",
     "Unconstrained",
     "find_algorithm",

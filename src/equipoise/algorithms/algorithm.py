@@ -20,7 +20,7 @@ from equipoise.algorithms.critics import Critics, create_critics
 from equipoise.algorithms.learner import Learner
 from equipoise.algorithms.lenses.lens import Plain
 from equipoise.algorithms.prepare import Prepared, Samples, prepare
-from equipoise.algorithms.rule import Plan, Rule, Seen
+from equipoise.algorithms.rule import Plan, Rule, Seen, Taken
 from equipoise.algorithms.steps.report import Improved, StepReport
 from equipoise.algorithms.steps.trust_region import TrustRegion
 from equipoise.numerics.normaliser import Moments, no_moments
@@ -165,10 +165,11 @@ class Algorithm:
         per_episode = estimate.length * prepared.scale
         seen = Seen(estimate, limits, fraction, per_episode, learner.cost_discount, learner.cost_gae_lambda)
         memory, plan = self.rule.plan(state.rule, seen)
+        seen = seen._replace(memory=memory)
         policy, step, report = self.step.improve(
             state.policy, state.step, prepared.samples, plan, seen, self.rule, jax.random.fold_in(key, 1)
         )
-        memory = self.rule.after(memory, report.cos, report.mode)
+        memory = self.rule.after(memory, Taken(report.mode, report.cos, report.weights, report.gain))
         lens = self.lens.after(state.lens, estimate.cost, limits)
         own = {**self.rule.columns(memory), **self.lens.columns(lens)}
         flat = prepared.samples.flat()

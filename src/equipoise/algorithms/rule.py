@@ -42,6 +42,8 @@ class Seen(NamedTuple):
     """γ_c, the learner's discount of the costs."""
     cost_gae_lambda: Float[Array, ""] | float = 0.95
     """λ_c of the costs' generalised advantage estimation."""
+    memory: Memory = ()
+    """What the rule remembers after `plan`, for `direct`."""
 
     @property
     def excess(self) -> Float[Array, " K"]:
@@ -83,6 +85,19 @@ class Plan(NamedTuple):
 def single(mode: Int[Array, ""] | int, weights: Float[Array, " m"]) -> Plan:
     """Return the plan of one candidate that wants every objective of positive weight."""
     return Plan(jnp.asarray(mode, jnp.int32), weights[None] > 0, weights[None])
+
+
+class Taken(NamedTuple):
+    """What a rule sees of the step that was taken."""
+
+    mode: Int[Array, ""]
+    """Index into `MODES`."""
+    cos: Float[Array, " K"]
+    """cos φ of the reward's and each cost's gradient in the rule's metric; they conflict below 0."""
+    weights: Float[Array, " m"]
+    """What the objectives weighed in it, up to a common factor; all 0 where no step was taken."""
+    gain: Float[Array, " m"]
+    """First-order change per episode of every objective along it; up is better."""
 
 
 class Minibatch(NamedTuple):
@@ -178,8 +193,8 @@ class Rule:
         """Tell whether a proximal step is to pass a phase over, which then leaves policy and optimiser untouched."""
         return jnp.zeros((), bool)
 
-    def after(self, memory: Memory, cos: Float[Array, " K"], mode: Int[Array, ""]) -> Memory:
-        """Remember what the update saw: cos φ of the reward's and each cost's gradient, and its mode."""
+    def after(self, memory: Memory, taken: Taken) -> Memory:
+        """Remember what the step did that was taken."""
         return memory
 
     def batch_factor(self, memory: Memory) -> Float[Array, ""] | None:

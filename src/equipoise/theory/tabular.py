@@ -18,7 +18,8 @@ worth 1 per episode and a multiplier is in reward per cost: λ* of `optimum`.
   step longer than that on the reward alone. Both rest at the same policy.
 
 What belongs to other steps is not used: the line search's `distance`, the `loss`, the `batch_factor`. Refused are what
-only a trust region has: rules that choose their direction in it (CPO, PCPO, SB-TRPO, C-TRPO), and the metric `barrier`.
+only a trust region has: rules that choose their direction in it (CPO, PCPO, SB-TRPO, C-TRPO, POISE), and the metric
+`barrier`.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
-from equipoise.algorithms.rule import Memory, Plan, Rule, Seen
+from equipoise.algorithms.rule import Memory, Plan, Rule, Seen, Taken
 from equipoise.algorithms.steps.trust_region import TrustRegion
 from equipoise.gradients.metric import FIXED, cosines, geometry
 from equipoise.numerics.krylov import NaturalGradients
@@ -124,7 +125,8 @@ def move(rule: Rule, memory: Memory, view: View) -> tuple[Memory, Move]:
     direction = jnp.tensordot(weights, view.quality, 1)
     if isinstance(rule, Bonus):
         direction += rule.bonus(view.policy, view.quality_of)
-    following = rule.after(following, cosines(geometry(natural, rule.metric).gram)[0, 1:], plan.mode)
+    cos = cosines(geometry(natural, rule.metric).gram)[0, 1:]
+    following = rule.after(following, Taken(plan.mode, cos, weights, natural.gram @ weights))
     # The memory keeps its precision from step to step, whatever a rule computes in.
     following = jax.tree.map(lambda new, old: jnp.asarray(new, old.dtype), following, memory)
     return following, Move(direction, weights, plan.mode)

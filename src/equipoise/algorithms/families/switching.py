@@ -7,6 +7,7 @@ from equipoise.algorithms.entry import Entry, omnisafe_region
 from equipoise.algorithms.rules.crpo import CRPO
 from equipoise.algorithms.rules.espo import ESPO
 from equipoise.algorithms.rules.pcrpo import PCRPO
+from equipoise.algorithms.rules.poise import Poise
 from equipoise.algorithms.steps.proximal import Proximal
 
 CRPO_PAPER = "Xu, Liang & Lan, ICML 2021, arXiv 2011.05869"
@@ -17,6 +18,7 @@ ENTRIES = {
     "crpo": Entry(Algorithm(CRPO()), CRPO_PAPER, 2021, parent="trpo", presets=omnisafe_region(CRPO(tolerance=2.0))),
     "pcrpo": Entry(Algorithm(PCRPO()), PCRPO_PAPER, 2024, parent="trpo", rests="inside"),
     "espo": Entry(Algorithm(ESPO()), ESPO_PAPER, 2024, rests="inside"),
+    "poise": Entry(Algorithm(Poise()), "equipoise, this library", 2026, parent="trpo"),
     "ppo_crpo": Entry(Algorithm(CRPO(), Proximal()), CRPO_PAPER, 2021, parent="ppo"),
     "ppo_pcrpo": Entry(Algorithm(PCRPO(), Proximal()), PCRPO_PAPER, 2024, parent="ppo", rests="inside"),
 }

@@ -27,10 +27,10 @@ from typing import Annotated, ClassVar, NamedTuple
 
 import jax.numpy as jnp
 import tyro
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
 from equipoise.algorithms.direction import Direction, Region
-from equipoise.algorithms.rule import BALANCE, Plan, Rule, Seen
+from equipoise.algorithms.rule import BALANCE, Plan, Rule, Seen, Taken
 from equipoise.algorithms.rules.pcrpo import PCRPO
 from equipoise.gradients.metric import Geometry, Metric
 from equipoise.gradients.projection import Combination
@@ -116,9 +116,9 @@ class ESPO(Rule):
         """Compare gradients as PCRPO does."""
         return self.switch.geometry(natural, seen)
 
-    def after(self, memory: Sizes, cos: Float[Array, " K"], mode: Int[Array, ""]) -> Sizes:
+    def after(self, memory: Sizes, taken: Taken) -> Sizes:
         """Choose the next iteration's size."""
-        opposed = (mode == BALANCE) & ((cos < 0) & (memory.active > 0)).any()
+        opposed = (taken.mode == BALANCE) & ((taken.cos < 0) & (memory.active > 0)).any()
         extra = jnp.where(opposed, self.extra_in_conflict, self.extra_otherwise)
         return memory._replace(factor=jnp.asarray(1 + extra, jnp.float32))
 

@@ -92,6 +92,7 @@ class Proximal:
             mode=plan.mode,
             outcome=jnp.where(done > 0, 0, 1).astype(jnp.int32),
             cos=cosines(gradients @ gradients.T)[0, 1:],
+            weights=jnp.where(done > 0, plan.weights[0], 0.0),
             gain=seen.per_episode * (gradients @ step),
             kl=weight @ acted.divergence(after),
             own={"epochs": done, "clipped": weight @ (jnp.abs(ratio - 1) > self.clip)},

@@ -21,6 +21,8 @@ class StepReport(NamedTuple):
     """Index into `OUTCOMES`."""
     cos: Float[Array, " K"]
     """cos φ of the reward's and each cost's gradient in the algorithm's metric; they conflict below 0."""
+    weights: Float[Array, " m"]
+    """What the objectives weighed in the step, up to a common factor; all 0 where none was taken."""
     gain: Float[Array, " m"]
     """First-order change per episode of every objective along the step taken; up is better."""
     kl: Float[Array, ""]

@@ -107,6 +107,7 @@ class TrustRegion:
             mode=step.mode,
             outcome=step.outcome,
             cos=cosines(rule.geometry(natural, seen).gram)[0, 1:],
+            weights=step.weights,
             gain=seen.per_episode * step.gain,
             kl=step.kl,
             own=own,
@@ -167,6 +168,7 @@ class TrustRegion:
             before = before._replace(mode=jnp.where(candidate == 0, mode, before.mode))
             taken = _Step(
                 parameters=start + shortened.step(natural),
+                weights=shortened.coefficients,
                 gain=shortened.gain(natural),
                 mode=before.mode,
                 candidate=candidate,
@@ -185,7 +187,8 @@ class TrustRegion:
             return ~carry[1] & (carry[0] < len(plan.wanted))
 
         zero = jnp.zeros((), jnp.int32)
-        nothing = _Step(start, jnp.zeros(len(natural.gradients)), plan.mode, zero, zero, jnp.zeros(()), zero)
+        none = jnp.zeros(len(natural.gradients))
+        nothing = _Step(start, none, none, plan.mode, zero, zero, jnp.zeros(()), zero)
         return jax.lax.while_loop(unfinished, try_next, (zero, jnp.zeros((), bool), nothing))[2]
 
     def _heldout(
@@ -206,6 +209,7 @@ class TrustRegion:
 
 class _Step(NamedTuple):
     parameters: Float[Array, " d"]
+    weights: Float[Array, " m"]
     gain: Float[Array, " m"]
     mode: Int[Array, ""]
     candidate: Int[Array, ""]
