@@ -56,6 +56,14 @@ SETTINGS = {
     "omnisafe": "--preset omnisafe",
 }
 """What is tried of PPO's step."""
+POISE = {
+    "default": (),
+    "full length": ("--shorten", "False"),
+    "margin 5 %": ("--margin", "0.05"),
+    "margin 5 %, full length": ("--margin", "0.05", "--shorten", "False"),
+    "margin 5 %, full length, room 1": ("--margin", "0.05", "--shorten", "False", "--room", "1"),
+}
+"""What is tried of POISE."""
 WINDOW = 100_000
 """Steps before a stage over which training reward and cost are averaged: 100 full episodes, as in OmniSafe's log."""
 
@@ -198,7 +206,18 @@ def tuning(seeds: int) -> Iterator[Job]:
                     yield job(algorithm, task, seed, 300_000, *options.split(), setting=setting)
 
 
+def poise(seeds: int) -> Iterator[Job]:
+    """POISE with and without what its settings do, and the rules that it is to be compared with, on tuning tasks."""
+    for seed in range(seeds):
+        for task in ("SafetyHopper-v4", *TWO):
+            for setting, options in POISE.items():
+                yield job("poise", task, seed, 1_000_000, *options, setting=setting)
+            for algorithm in ("pcrpo", "crpo", "trpo_pid", "c_trpo"):
+                yield job(algorithm, task, seed, 1_000_000, setting="default")
+
+
 TRAINING = {
+    "poise": poise,
     "tuning": tuning,
     "first_look": first_look,
     "trpo": trpo,

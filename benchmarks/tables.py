@@ -433,6 +433,17 @@ def first_look_mujoco() -> list[list[str]]:
     return _look(SHORT[:2])
 
 
+def poise() -> list[list[str]]:
+    """POISE with several settings, and other rules, on three tuning tasks."""
+    table = [["task", "algorithm", "setting", "seeds", *JUDGED[:4], "swing", "certified"]]
+    runs = dict.fromkeys((row["task"], row["algorithm"], row["setting"]) for row in read("poise"))
+    for task, algorithm, setting in sorted(runs, key=lambda run: run[0]):
+        last = finished("poise", task=task, algorithm=algorithm, setting=setting)
+        judged = [*_judged(last)[:4], mean(column(last, "swing"), 1), certified(last)]
+        table.append([short(task), algorithm, setting, str(len(last)), *judged])
+    return table
+
+
 def ppo_step() -> list[list[str]]:
     """PPO and PPO-Lagrangian with three settings of the step on the tuning tasks."""
     tasks = dict.fromkeys(row["task"] for row in read("tuning"))
@@ -493,6 +504,7 @@ def workers() -> list[list[str]]:
 TABLES: dict[str, Table] = {
     "first-look": first_look,
     "first-look-mujoco": first_look_mujoco,
+    "poise": poise,
     "ppo-step": ppo_step,
     "normaliser": normaliser,
     "update": update,
