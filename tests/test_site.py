@@ -93,7 +93,7 @@ def test_on_a_package_index_the_readme_has_no_link_that_leads_nowhere():
     text = on_a_package_index()
     assert [target for target in re.findall(r"\]\(([^)]*)\)", text) if "://" not in target] == []
     assert "*(Picture: PCRPO on SafetyHalfCheetah-v4.)*" in text
-    assert "| switching | crpo, pcrpo, espo, ppo_crpo, ppo_pcrpo |" in text
+    assert "| switching | crpo, pcrpo, espo, poise, ppo_crpo, ppo_pcrpo |" in text
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     blocks = [re.findall(r"```.*?```", shown, re.DOTALL) for shown in (readme, text)]
     assert blocks[0] == blocks[1]  # code is as it was
