@@ -31,7 +31,7 @@ def test_a_sum_along_the_last_axis_under_vmap(stack, width):
 
 
 def jacobian_of(policy, observation):
-    """Return ∂(what the distributions are made of)/∂(parameters), in double precision, and the parameters."""
+    """Return ∂(what the distributions are made of)/∂(parameters), in double precision."""
     start, rebuild = ravel_pytree(policy)
     rows = jax.jit(jax.jacrev(lambda x, o: jax.tree.leaves(rebuild(x)(o))[0]))
     return np.concatenate([np.asarray(rows(start, part), float) for part in jnp.split(observation, 20)])

@@ -79,9 +79,14 @@ def to_radius(
     return jnp.where(vanishes, 0.0, length * weights), vanishes
 
 
-def weighted(natural: NaturalGradients, weights: Float[Array, " m"], to: Region) -> Direction:
+def weighted(
+    natural: NaturalGradients,
+    weights: Float[Array, " m"],
+    to: Region,
+    sin2_phi: Float[Array, ""] | float = 1.0,
+) -> Direction:
     """Ascend the weighted sum of the objectives, which has to rise; what each gains or loses is its own affair."""
-    coefficients, vanishes = to_radius(natural, weights, to)
+    coefficients, vanishes = to_radius(natural, weights, to, sin2_phi)
     return Direction(coefficients, vanishes, coefficients, jnp.full_like(coefficients, -jnp.inf))
 
 

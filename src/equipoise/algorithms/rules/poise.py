@@ -31,7 +31,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from equipoise.algorithms.direction import Direction, Region, to_radius
+from equipoise.algorithms.direction import Direction, Region, weighted
 from equipoise.algorithms.rule import BALANCE, REWARD, Plan, Rule, Seen, Taken, single
 from equipoise.numerics.krylov import NaturalGradients
 from equipoise.settings import require, require_ranges, settings, static
@@ -147,10 +147,8 @@ class Poise(Rule):
         least = least_multipliers(natural.gram, self._fall(memory, seen, to), memory.cap, self.shorten)
         multiplier = self.smoothing * memory.multiplier + (1 - self.smoothing) * least
         weights = jnp.concatenate([jnp.ones(1), multiplier])
-        share = jnp.minimum(agreement(natural.gram, weights), 1.0) if self.shorten else 1.0
-        coefficients, vanishes = to_radius(natural, weights, to, share)
-        mode = jnp.where((multiplier > 0).any(), BALANCE, REWARD)
-        return Direction(coefficients, vanishes, coefficients, jnp.full_like(coefficients, -jnp.inf), mode=mode)
+        found = weighted(natural, weights, to, agreement(natural.gram, weights) if self.shorten else 1.0)
+        return found._replace(mode=jnp.where((multiplier > 0).any(), BALANCE, REWARD))
 
     def _fall(self, memory: Observed, seen: Seen, to: Region) -> Float[Array, " K"]:
         """Return by how much every cost has to fall, in units of its surrogate in a trust region of radius 1."""
@@ -175,10 +173,10 @@ class Poise(Rule):
 
 
 def agreement(gram: Float[Array, "m m"], weights: Float[Array, " m"]) -> Float[Array, ""]:
-    """Return ‖Σ wᵢgᵢ‖² / Σ ‖wᵢgᵢ‖²: 1 for an objective alone, 0 where the weighed objectives cancel each other."""
+    """Return ‖Σ wᵢgᵢ‖² / Σ ‖wᵢgᵢ‖², at most 1: 1 for an objective alone, 0 where those that are weighed cancel out."""
     alone = (weights**2 * jnp.diagonal(gram)).sum()
     together = jnp.maximum(weights @ gram @ weights, 0.0)
-    return jnp.where((weights > 0).sum() > 1, together / jnp.where(alone > 0, alone, 1.0), 1.0)
+    return jnp.where((weights > 0).sum() > 1, jnp.minimum(together / jnp.where(alone > 0, alone, 1.0), 1.0), 1.0)
 
 
 def least_multipliers(
@@ -194,7 +192,7 @@ def least_multipliers(
     def gain(multiplier: Float[Array, " K"], k: Array) -> Array:
         weights = jnp.concatenate([jnp.ones(1), multiplier])
         square = jnp.maximum(weights @ gram @ weights, 0.0)
-        share = jnp.minimum(agreement(gram, weights), 1.0) if shorten else 1.0
+        share = agreement(gram, weights) if shorten else 1.0
         return jnp.where(
             square > 0, (gram @ weights)[1 + k] * jnp.sqrt(share / jnp.where(square > 0, square, 1.0)), 0.0
         )
