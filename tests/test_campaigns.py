@@ -535,6 +535,62 @@ def test_killed_twice_a_campaign_ends_with_the_same_bits(finished, tmp_path):
         assert without_clock(folder / name) == without_clock(finished[0] / name)
 
 
+def test_tables_alone_are_enough_to_go_on(finished, tmp_path, capsys):
+    """As where a campaign is committed: the run in its tables is not repeated, the other one is trained."""
+    folder = tmp_path / "small"
+    carry(finished[0], folder, without="wide")
+    assert CampaignFolder.load(folder).standing(read_campaign(write(tmp_path)).jobs[0]).status == "finished"
+    assert main(["campaign", str(tmp_path / "small.toml"), "--out", str(folder)]) == 0
+    assert "2 runs, 1 of them finished" in capsys.readouterr().out
+    assert [path.name for path in (folder / "runs").iterdir()] == ["SafetyReacher-v4-wide-seed0"]
+    for name in ("updates.csv", "episodes.csv"):
+        assert without_clock(folder / name) == without_clock(finished[0] / name)
+        of_both = [[row for row in read(path / name) if row["algorithm"] == "crpo"] for path in (folder, finished[0])]
+        assert of_both[0] == of_both[1]  # the clock's columns too
+        assert (folder / name).read_text().splitlines()[0] == (finished[0] / name).read_text().splitlines()[0]
+
+    shutil.rmtree(folder / "runs")  # and once more, from what was just written
+    assert main(["campaign", str(tmp_path / "small.toml"), "--out", str(folder)]) == 0
+    assert "2 runs, 2 of them finished" in capsys.readouterr().out
+    assert list((folder / "runs").iterdir()) == []
+    assert without_clock(folder / "updates.csv") == without_clock(finished[0] / "updates.csv")
+
+
+@pytest.mark.parametrize(
+    ("table", "old", "new", "said"),
+    [
+        ("updates", ",crpo,", ",crpo,oops", "updates.csv lacks an iteration of SafetyReacher-v4-crpo-seed0"),
+        ("updates", ",safety,", ",safest,", "updates.csv, line 2: mode is 'safest'"),
+        ("updates", ",2000,", ",many,", "updates.csv, line 2: steps is 'many'; allowed: a number"),
+        ("updates", "seed,", "sed,", "updates.csv, line 1: there is no column 'seed'"),
+        ("episodes", None, None, "updates.csv has SafetyReacher-v4-crpo-seed0, and episodes.csv does not"),
+    ],
+)
+def test_damaged_tables_of_earlier_runs_are_told(table, old, new, said, finished, tmp_path, capsys):
+    folder = tmp_path / "small"
+    carry(finished[0], folder)
+    path = folder / f"{table}.csv"
+    if old is None:
+        path.unlink()
+    else:
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new, 1))
+    assert main(["campaign", "status", str(folder)]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+
+
+def carry(campaign, folder, without=""):
+    """Take what is committed of a campaign elsewhere, without the rows of an algorithm."""
+    folder.mkdir()
+    shutil.copy(campaign / "campaign.json", folder)
+    for name in ("updates.csv", "episodes.csv"):
+        lines = (campaign / name).read_text().splitlines(keepends=True)
+        (folder / name).write_text("".join(line for line in lines if not without or f",{without}," not in line))
+
+
 # The page
 
 

@@ -17,6 +17,13 @@ Columns = dict[str, np.ndarray]
 
 LABELS = ("task", "algorithm", "limits_scale", "settings", "seed")
 """The columns that tell runs apart."""
+CLOCK = {"steps_per_second": "time/steps_per_second"}
+"""Columns of metrics.csv that depend on the clock, and what they are called here so that `time/` marks them all."""
+NEEDED = {
+    "updates": (("iteration", "steps", "reward", "reward_se", "mode"), ("cost", "cost_se", "cos")),
+    "episodes": (("split", "reward"), ("cost",)),
+}
+"""The columns that each table has beside the labels, and those that it has of every cost."""
 SPLITS = ("training", "stochastic", "deterministic")
 """The kinds of episodes: all of training, and the last policy with actions drawn, or with mean actions."""
 WORDS: dict[str, Collection[str] | None] = {
@@ -37,13 +44,12 @@ AT_ONCE = 20_000
 
 def read_updates(folder: Path) -> Columns:
     """Read a campaign's `updates.csv`; `UsageError`, naming line and column, for what no campaign writes."""
-    needed = [*LABELS, "iteration", "steps", "reward", "reward_se", "mode"]
-    return _read(folder / "updates.csv", needed, ("cost", "cost_se", "cos"))
+    return _read(folder / "updates.csv")
 
 
 def read_episodes(folder: Path) -> Columns:
     """Read a campaign's `episodes.csv`; `UsageError`, naming line and column, for what no campaign writes."""
-    return _read(folder / "episodes.csv", [*LABELS, "split", "reward"], ("cost",))
+    return _read(folder / "episodes.csv")
 
 
 def costs_of(columns: Collection[str]) -> list[str]:
@@ -51,16 +57,36 @@ def costs_of(columns: Collection[str]) -> list[str]:
     return [column.removeprefix("limit/") for column in columns if column.startswith("limit/")]
 
 
-def _read(path: Path, needed: Sequence[str], of_a_cost: Sequence[str]) -> Columns:
+def demand_columns(path: Path, names: Collection[str]) -> None:
+    """Raise `UsageError` for the first column that the table in `path` needs and `names` lacks."""
+    needed, of_a_cost = NEEDED[path.stem]
+    for column in [*LABELS, *needed, *(f"{column}/{name}" for name in costs_of(names) for column in of_a_cost)]:
+        if column not in names:
+            raise UsageError(f"{path}, line 1: there is no column {column!r}; allowed: the columns of a campaign")
+
+
+def check_word(name: str, text: str, place: str) -> bool:
+    """Tell whether the column `name` holds words; `UsageError`, naming the place, if `text` is none of its words."""
+    if name not in WORDS:
+        return False
+    allowed = WORDS[name]
+    if allowed is not None and text not in allowed:
+        said = ", ".join(allowed)
+    elif not text.isprintable() or len(text) > MOST_CHARACTERS:
+        said = f"at most {MOST_CHARACTERS} printable letters"
+    else:
+        return True
+    raise UsageError(f"{place}: {name} is {described(text)}; allowed: {said}")
+
+
+def _read(path: Path) -> Columns:
     names, lines = open_table(path)
     if not names:
         raise UsageError(
             f"{path} has no rows: no run of the campaign is finished, or its tables are not "
             "written yet (equipoise campaign FILE --budget 0s writes them)"
         )
-    for column in [*needed, *(f"{column}/{name}" for name in costs_of(names) for column in of_a_cost)]:
-        if column not in names:
-            raise UsageError(f"{path}, line 1: there is no column {column!r}; allowed: the columns of a campaign")
+    demand_columns(path, names)
     parts = list(_parts(names, lines))
     if not parts:
         raise UsageError(f"{path} has no rows: no run of the campaign is finished")
@@ -76,25 +102,14 @@ def _parts(names: Sequence[str], lines: Iterator[tuple[str, list[str]]]) -> Iter
 
 def _column(name: str, texts: Sequence[str], places: Sequence[str]) -> np.ndarray:
     if name in WORDS:
-        _check_words(name, texts, places)
+        for text in set(texts):
+            check_word(name, text, places[texts.index(text)])
         return np.array(texts, object)
     try:
         return np.array([text or "nan" for text in texts], float)
     except ValueError:
         place, text = next((place, text) for place, text in zip(places, texts, strict=True) if not _is_number(text))
         raise UsageError(f"{place}: {name} is {described(text)}; allowed: a number") from None
-
-
-def _check_words(name: str, texts: Sequence[str], places: Sequence[str]) -> None:
-    allowed = WORDS[name]
-    for text in set(texts):
-        if allowed is not None and text not in allowed:
-            said = ", ".join(allowed)
-        elif not text.isprintable() or len(text) > MOST_CHARACTERS:
-            said = f"at most {MOST_CHARACTERS} printable letters"
-        else:
-            continue
-        raise UsageError(f"{places[texts.index(text)]}: {name} is {described(text)}; allowed: {said}")
 
 
 def _is_number(text: str) -> bool:

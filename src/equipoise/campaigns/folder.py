@@ -13,6 +13,7 @@ from typing import IO, Any, Literal
 
 import numpy as np
 
+from equipoise.campaigns.earlier import EarlierRuns, put_aside
 from equipoise.campaigns.job import Job
 from equipoise.campaigns.provenance import provenance
 from equipoise.errors import UsageError, described
@@ -63,6 +64,8 @@ class CampaignFolder:
         """The folder."""
         self.jobs = tuple(jobs)
         """Its runs, in the order in which they start."""
+        self.earlier = EarlierRuns(path)
+        """Finished runs that were left on another machine."""
 
     @classmethod
     def load(cls, path: Path) -> CampaignFolder:
@@ -96,6 +99,7 @@ class CampaignFolder:
             raise _no_campaign(path)
         else:
             starts = []
+        put_aside(path)
         for folder in ("runs", "logs", "locks"):
             (path / folder).mkdir(parents=True, exist_ok=True)
         start = provenance() | ({"cluster": list(machines)} if machines else {})
@@ -139,6 +143,8 @@ class CampaignFolder:
 
     def standing(self, job: Job) -> Standing:
         """Return where a run stands."""
+        if not self.run_dir(job).exists() and self.earlier.finished(job):
+            return Standing("finished", self.earlier.rows(job, "updates"))
         rows = read_metrics(self.run_dir(job) / "metrics.csv")
         steps = rows[-1]["steps"] if rows else 0
         if steps >= job.total_steps and evaluated_iteration(self.run_dir(job)) == len(rows):

@@ -6,14 +6,12 @@ import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
+from equipoise.campaigns.columns import CLOCK
 from equipoise.campaigns.folder import CampaignFolder
 from equipoise.campaigns.job import Job
 from equipoise.files import write_atomically
 from equipoise.training.episodes import encode
-from equipoise.training.rows import Row, read_episodes, read_evaluation, read_metrics
-
-CLOCK = {"steps_per_second": "time/steps_per_second"}
-"""Columns of metrics.csv that depend on the clock, and what they are called so that `time/` marks them all."""
+from equipoise.training.rows import Row, read_episodes, read_evaluation
 
 
 def write_tables(folder: CampaignFolder) -> list[Path]:
@@ -37,7 +35,7 @@ def write_tables(folder: CampaignFolder) -> list[Path]:
 
 def updates(folder: CampaignFolder, job: Job) -> Iterator[Row]:
     """Yield every iteration of a run: the columns of metrics.csv."""
-    for row in read_metrics(folder.run_dir(job) / "metrics.csv"):
+    for row in folder.standing(job).rows:
         yield {CLOCK.get(column, column): value for column, value in row.items()}
 
 
@@ -47,7 +45,10 @@ def episodes(folder: CampaignFolder, job: Job) -> Iterator[Row]:
     `iteration` says whose policy acted: in training it is the iteration that the episode belongs to.
     """
     path = folder.run_dir(job)
-    last = read_metrics(path / "metrics.csv")[-1]
+    if not path.exists():
+        yield from folder.earlier.rows(job, "episodes")
+        return
+    last = folder.standing(job).rows[-1]
     limits = {column: value for column, value in last.items() if column.startswith("limit/")}
     names = [column.removeprefix("limit/") for column in limits]
     for row in read_episodes(path / "episodes.csv", names):

@@ -155,7 +155,7 @@ def _demand_exactly(columns: list[str], first: str, cost_names: Sequence[str], p
 
 def _row(columns: list[str], cells: list[str], words: Mapping[str, Collection[str] | None], place: str) -> Row:
     return {
-        column: _word(column, cell, words[column], place) if column in words else _number(column, cell, place)
+        column: _word(column, cell, words[column], place) if column in words else number(column, cell, place)
         for column, cell in zip(columns, cells, strict=True)
     }
 
@@ -168,7 +168,8 @@ def _word(column: str, text: str, allowed: Collection[str] | None, place: str) -
     return text
 
 
-def _number(column: str, text: str, place: str) -> int | float:
+def number(column: str, text: str, place: str) -> int | float:
+    """Return the number in a cell; `UsageError`, naming the place, if there is none."""
     for kind in (int, float) if len(text) <= MOST_CHARACTERS else ():
         try:
             return kind(text)
