@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import equipoise
-from equipoise.algorithms import ALGORITHMS, MODES, Algorithm, Learner, Rule, TrustRegion, single
+from equipoise.algorithms import ALGORITHMS, MODES, Algorithm, Learner, Proximal, Rule, TrustRegion, single
+from equipoise.errors import UsageError
 from equipoise.settings import settings
 from equipoise.testing import CHECKS, contract
 from equipoise.training.update import update
@@ -23,6 +24,21 @@ from probes import Bandit
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_every_algorithm_keeps_the_contract(name, check):
     check(ALGORITHMS[name].algorithm)
+
+
+@pytest.mark.parametrize("rule", sorted({type(entry.algorithm.rule) for entry in ALGORITHMS.values()}, key=str))
+def test_a_rule_is_refused_on_a_step_that_would_not_do_what_it_is_for(rule):
+    """A rule whose own `direct` or `loss` the step would never call is another algorithm there, in silence."""
+    hooks = {TrustRegion: ("direct", "distance"), Proximal: ("loss", "idle")}
+    there = {type(entry.algorithm.step) for entry in ALGORITHMS.values() if type(entry.algorithm.rule) is rule}
+    for step, other in ((TrustRegion(), Proximal()), (Proximal(), TrustRegion())):
+        own = any(getattr(rule, hook) is not getattr(Rule, hook) for hook in hooks[type(step)])
+        if own and type(other) not in there:
+            Algorithm(rule(), step).check()
+            with pytest.raises(UsageError, match=f"step is {type(other).__name__}; allowed with {rule.__name__}: "):
+                Algorithm(rule(), other).check()
+    for step in there:
+        Algorithm(rule(), step()).check()
 
 
 @pytest.mark.parametrize("name", [name for name, entry in ALGORITHMS.items() if entry.parent])

@@ -26,7 +26,7 @@ from equipoise.algorithms.steps.trust_region import TrustRegion
 from equipoise.numerics.normaliser import Moments, no_moments
 from equipoise.policy import CategoricalPolicy, GaussianPolicy, Policy
 from equipoise.problem import Batch, Estimate, Problem
-from equipoise.settings import settings
+from equipoise.settings import require, settings
 
 
 @runtime_checkable
@@ -118,6 +118,9 @@ class Algorithm:
         """Raise `UsageError` naming the first setting that is not allowed."""
         for part in (self.rule, self.step, self.lens, self.learner):
             part.check()
+        kinds = [kind.__name__ for kind in type(self.step).__mro__]
+        only, rule = self.rule.only_on, type(self.rule).__name__
+        require(only in ("", *kinds), f"step is {kinds[0]}; allowed with {rule}: {only}")
 
     def init(self, problem: Problem, limits: Float[Array, " K"], key: PRNGKeyArray) -> LearnerState:
         """Draw the first state for `problem`, as the policy sees it."""

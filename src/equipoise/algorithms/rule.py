@@ -138,6 +138,9 @@ class Rule:
     """Geometry in which gradients are compared."""
     phases: ClassVar[int] = 1
     """How many losses a proximal step minimises one after the other."""
+    only_on: ClassVar[str] = ""
+    """The class of the only step that does what the rule is for: `TrustRegion` where `direct` says what that is,
+    `Proximal` where `loss` does; empty if any step does. On others the algorithm is refused."""
 
     @property
     def scheduled(self) -> tuple[str, ...]:

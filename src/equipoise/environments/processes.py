@@ -107,7 +107,9 @@ class ProcessEnvironments:
         for worker, question in pairs:
             if question is not None:
                 with self._noticing(worker):
-                    worker.connection.send(question)
+                    # Not `send`: the buffer that it writes, kept by the traceback of a broken pipe, crashes the garbage
+                    # collector of Python 3.12.0 and 3.12.1 (python/cpython issue 111049).
+                    worker.connection.send_bytes(pickle.dumps(question))
         return [self._answer(worker) if question is not None else None for worker, question in pairs]
 
     def _answer(self, worker: _Worker) -> Any:

@@ -43,6 +43,7 @@ from equipoise.settings import require_positive, require_ranges, settings, stati
 class APPO(Rule):
     """Augmented proximal policy optimisation."""
 
+    only_on: ClassVar[str] = "Proximal"
     logs: ClassVar[dict[str, str]] = {"multiplier": "[λ + τc]₊ used in this update, reward per cost"}
 
     penalty: float = 0.3

@@ -45,6 +45,7 @@ from equipoise.settings import require_ranges, settings
 class CTRPO(Rule):
     """Constrained TRPO: a trust region that ends at the limits, and recovery with hysteresis."""
 
+    only_on: ClassVar[str] = "TrustRegion"
     logs: ClassVar[dict[str, str]] = {"recovering": "1 while the cost is lowered until Ĵ ≤ h·b, else 0"}
 
     barrier: float = 25.0

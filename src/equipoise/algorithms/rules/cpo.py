@@ -36,6 +36,8 @@ Deviations:
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
@@ -50,6 +52,8 @@ from equipoise.settings import settings
 @settings
 class CPO(Rule):
     """Constrained policy optimisation: the best step of a linear model within limits and trust region."""
+
+    only_on: ClassVar[str] = "TrustRegion"
 
     def plan(self, memory: Memory, seen: Seen) -> tuple[Memory, Plan]:
         """Always take everything together."""

@@ -48,6 +48,7 @@ from equipoise.settings import require_positive, require_ranges, settings, stati
 class CSPO(Rule):
     """CSPO: a Lagrangian with a penalty on the predicted violation, scaled by the length of the cost's gradient."""
 
+    only_on: ClassVar[str] = "Proximal"
     logs: ClassVar[dict[str, str]] = {"multiplier": "λ used in this update, without the penalty, reward per cost"}
 
     penalty: float = 1.0

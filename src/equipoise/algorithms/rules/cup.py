@@ -55,6 +55,7 @@ def _factor(seen: Seen) -> Float[Array, ""]:
 class CUP(Rule):
     """Constrained update projection: PPO's step for the reward, then a projection towards lower cost."""
 
+    only_on: ClassVar[str] = "Proximal"
     logs: ClassVar[dict[str, str]] = {"multiplier": "ν·(1 − γλ)/(1 − γ), the projection's price, in reward per cost"}
     phases: ClassVar[int] = 2
 

@@ -52,6 +52,7 @@ class ESPO(Rule):
     """Efficient safe policy optimisation: PCRPO's soft switching, with larger iterations in conflict and smaller ones
     elsewhere."""
 
+    only_on: ClassVar[str] = "TrustRegion"
     projects: ClassVar[bool] = True
     logs: ClassVar[dict[str, str]] = {"batch_factor": "steps of the next iteration, as a multiple of the usual number"}
 

@@ -44,6 +44,7 @@ from equipoise.settings import require, require_positive, require_ranges, settin
 class FOCOPS(Rule):
     """First-order constrained optimisation in policy space: towards the optimal policy of a KL ball, state by state."""
 
+    only_on: ClassVar[str] = "Proximal"
     logs: ClassVar[dict[str, str]] = {"multiplier": "ν, in reward per cost"}
 
     temperature: float = 1.5

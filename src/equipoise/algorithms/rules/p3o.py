@@ -49,6 +49,7 @@ class Penalty(NamedTuple):
 class P3O(Rule):
     """Penalised proximal policy optimisation: an exact penalty on the predicted excess of every cost."""
 
+    only_on: ClassVar[str] = "Proximal"
     logs: ClassVar[dict[str, str]] = {
         "penalty": "κ, in reward per cost, where the update began above the limit; else 0"
     }

@@ -30,7 +30,7 @@ Deviations:
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
@@ -51,6 +51,7 @@ Projection = Literal["kl", "l2"]
 class PCPO(Rule):
     """Projection-based constrained policy optimisation: the reward's step, projected on the linearised limits."""
 
+    only_on: ClassVar[str] = "TrustRegion"
     projection: Projection = static(default="kl")
     """Distance of the projection: kl, the KL divergence to second order, or l2, Euclidean of the parameters."""
 

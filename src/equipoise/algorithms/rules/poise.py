@@ -68,6 +68,7 @@ class Observed(NamedTuple):
 class Poise(Rule):
     """A soft switch with memory and prediction: the least multiplier that is predicted to meet the limit."""
 
+    only_on: ClassVar[str] = "TrustRegion"
     logs: ClassVar[dict[str, str]] = {
         "multiplier": "λ used in this update, reward per cost",
         "miss": "by how much costs come out higher than predicted, on average, per episode",

@@ -29,6 +29,8 @@ Deviations:
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
@@ -46,6 +48,7 @@ from equipoise.settings import require_ranges, settings
 class SBTRPO(Rule):
     """Safety-biased TRPO: a fixed share of the best decrease of cost, and the rest for the reward."""
 
+    only_on: ClassVar[str] = "TrustRegion"
     share: float = 0.75
     """β, the share of the largest predicted decrease of a violated cost that a step has to have."""
 

@@ -16,8 +16,8 @@ from equipoise.errors import UsageError
 TRIES, LAYOUTS, GOAL_TRIES = 100, 10_000, 10_000
 """Draws for a place, for a whole layout, and for a new goal."""
 SOON = 10
-"""Draws among which there nearly always is a place: others are looked at only where there is none."""
-MOST_AT_ONCE = 64
+"""Draws among which there nearly always is a place: others are made only where there is none."""
+MOST_AT_ONCE = 16
 """Layouts of a world that are drawn at once, at most. Among many gremlins only one of fifty has room for all."""
 
 
@@ -41,11 +41,9 @@ def draw_layouts(
     places = np.empty((len(randoms), *low.shape))
     open_worlds, drawn, at_once = np.arange(len(randoms)), 0, 1
     while drawn < LAYOUTS:
-        noise = np.empty((len(open_worlds), at_once, len(low), TRIES, 2))
-        for world, part in zip(open_worlds.tolist(), noise, strict=True):
-            randoms[world].random(out=part)
-        found, fits = _place(noise.reshape(-1, *noise.shape[2:]), low, high, keepout)
-        found, fits = found.reshape(*noise.shape[:3], 2), fits.reshape(noise.shape[:2])
+        sources = [randoms[world] for world in open_worlds.tolist()]
+        found, fits = _place(sources, at_once, low, high, keepout)
+        found, fits = found.reshape(len(sources), at_once, *low.shape), fits.reshape(len(sources), at_once)
         done = fits.any(axis=1)
         places[open_worlds[done]] = found[done, fits[done].argmax(axis=1)]
         open_worlds = open_worlds[~done]
@@ -56,23 +54,34 @@ def draw_layouts(
 
 
 def _place(
-    noise: Float[np.ndarray, "rows m tries 2"],
+    sources: Sequence[np.random.Generator],
+    at_once: int,
     low: Float[np.ndarray, "m 2"],
     high: Float[np.ndarray, "m 2"],
     keepout: Float[np.ndarray, " m"],
 ) -> tuple[Float[np.ndarray, "rows m 2"], Bool[np.ndarray, " rows"]]:
-    """Take for each object in turn the first place that keeps apart; say in which rows all have found one."""
-    places = np.empty((len(noise), *low.shape))
-    rows = np.arange(len(noise))
+    """Draw `at_once` layouts from each source: for each object in turn the first place that keeps apart.
+
+    Returns them, and in which of them all objects have found a place. What a source is asked for depends on its own
+    layouts alone.
+    """
+    soon = np.empty((len(sources), at_once, len(low), SOON, 2))
+    for source, part in zip(sources, soon, strict=True):
+        source.random(out=part)
+    soon = soon.reshape(-1, *soon.shape[2:])
+    places = np.empty((len(soon), *low.shape))
+    rows = np.arange(len(soon))
     for j in range(len(low)):
         others, least = places[rows, :j], keepout[:j] + keepout[j]
-        places[rows, j], found = _first_apart(noise[rows, j, :SOON], low[j], high[j], others, least)
+        places[rows, j], found = _first_apart(soon[rows, j], low[j], high[j], others, least)
         late = np.flatnonzero(~found)
         if len(late):
-            rest = _first_apart(noise[rows[late], j, SOON:], low[j], high[j], others[late], least)
-            places[rows[late], j], found[late] = rest
+            noise = np.empty((len(late), TRIES - SOON, 2))
+            for row, part in zip(rows[late].tolist(), noise, strict=True):
+                sources[row // at_once].random(out=part)
+            places[rows[late], j], found[late] = _first_apart(noise, low[j], high[j], others[late], least)
         rows = rows[found]
-    fits = np.zeros(len(noise), bool)
+    fits = np.zeros(len(soon), bool)
     fits[rows] = True
     return places, fits
 
@@ -93,10 +102,14 @@ def _first_apart(
 def keeps_apart(
     points: Float[np.ndarray, "... tries 2"], others: Float[np.ndarray, "... j 2"], least: Float[np.ndarray, " j"]
 ) -> Bool[np.ndarray, "... tries"]:
-    """Tell which points are at least so far from each of the others."""
-    dx = points[..., :, None, 0] - others[..., None, :, 0]
-    dy = points[..., :, None, 1] - others[..., None, :, 1]
-    return (dx * dx + dy * dy >= least**2).all(axis=-1)
+    """Tell which points p are at least so far from each of the others.
+
+    As ‖o‖² − 2⟨o, p⟩ − least² ≥ −‖p‖², a product of matrices, which takes a third of the time of squared differences.
+    """
+    spheres = np.concatenate([-2 * others, ((others * others).sum(-1) - least**2)[..., None]], axis=-1)
+    by_axis = np.moveaxis(points, -1, -2)
+    raised = np.concatenate([by_axis, np.ones_like(by_axis[..., :1, :])], axis=-2)
+    return (spheres @ raised).min(axis=-2, initial=np.inf) >= -(by_axis * by_axis).sum(axis=-2)
 
 
 def draw_goal(

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from equipoise.tasks.navigation.build import box, joint, motor, rod, sphere
-from equipoise.tasks.navigation.robots.robot import Robot
+from equipoise.tasks.navigation.robots.robot import Robot, rotation
 from equipoise.tasks.task import Random, State, namespace
 
 Array = Any
@@ -66,16 +66,5 @@ class Car(Robot):
         """Return what all observe, the ball's angular velocity (rad/s), and its rotation matrix row by row."""
         xp = namespace(state.qpos)
         spin = state.qvel[..., 8:11]
-        return xp.concatenate([state.sensordata[..., :12], spin, matrix(state.qpos[..., 9:13])], axis=-1)
-
-
-def matrix(quaternion: Float[Array, "... 4"]) -> Float[Array, "... 9"]:
-    """Return the rotation matrices of quaternions of any length but 0, row by row."""
-    xp = namespace(quaternion)
-    w, x, y, z = xp.moveaxis(quaternion / xp.sqrt((quaternion**2).sum(-1, keepdims=True)), -1, 0)
-    rows = [
-        *(1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)),
-        *(2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)),
-        *(2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)),
-    ]
-    return xp.stack(rows, axis=-1)
+        ball = rotation(state.qpos[..., 9:13]).reshape(*spin.shape[:-1], 9)
+        return xp.concatenate([state.sensordata[..., :12], spin, ball], axis=-1)

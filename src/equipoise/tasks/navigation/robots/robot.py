@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from equipoise.tasks.navigation.build import site_sensor
-from equipoise.tasks.task import Random, State, namespace
+from equipoise.tasks.task import Random, State, namespace, square
 
 Array = Any
 
@@ -74,12 +74,28 @@ class Robot(abc.ABC):
 
     def axes(self, state: State) -> Float[Array, "... 2 3"]:
         """Return the body's own x and y axes in the world."""
-        xp = namespace(state.qpos)
-        quaternion = state.qpos[..., 3:7]
-        w, x, y, z = xp.moveaxis(quaternion / xp.sqrt((quaternion**2).sum(-1, keepdims=True)), -1, 0)
-        first = [w * w + x * x - y * y - z * z, 2 * (x * y + w * z), 2 * (x * z - w * y)]
-        second = [2 * (x * y - w * z), w * w - x * x + y * y - z * z, 2 * (y * z + w * x)]
-        return xp.stack([*first, *second], axis=-1).reshape(*quaternion.shape[:-1], 2, 3)
+        return namespace(state.qpos).moveaxis(rotation(state.qpos[..., 3:7])[..., :2], -1, -2)
+
+
+def _products_to_rotation() -> Float[np.ndarray, "16 9"]:
+    form = np.zeros((4, 4, 3, 3))
+    for i, j, k in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
+        form[0, 0, i, i] = form[1 + i, 1 + i, i, i] = 1
+        form[1 + j, 1 + j, i, i] = form[1 + k, 1 + k, i, i] = -1
+        form[1 + i, 1 + j, i, j] = form[1 + i, 1 + j, j, i] = 2
+        form[0, 1 + k, j, i], form[0, 1 + k, i, j] = 2, -2
+    return form.reshape(16, 9)
+
+
+PRODUCTS_TO_ROTATION = _products_to_rotation()
+"""What turns the products of a unit quaternion's numbers, in pairs, into its rotation matrix."""
+
+
+def rotation(quaternion: Float[Array, "... 4"]) -> Float[Array, "... 3 3"]:
+    """Return the rotation matrices of quaternions of any length but 0: one product, where one by one they take 30."""
+    shape = quaternion.shape[:-1]
+    products = (quaternion[..., :, None] * quaternion[..., None, :]).reshape(*shape, 16)
+    return (products @ PRODUCTS_TO_ROTATION / square(quaternion)[..., None]).reshape(*shape, 3, 3)
 
 
 def angles(angle: Float[Array, "... n"]) -> Float[Array, "... m"]:
