@@ -125,9 +125,8 @@ def test_what_is_predicted_is_the_trusted_share_and_what_predictions_missed():
 
 def test_from_above_it_aims_at_a_part_of_the_way_back_and_inside_at_the_target():
     rule = Poise(margin=0.2, approach=0.25)
-    above, _ = rule.plan(rule.init(1), seen_at((40.0,), (25.0,)))
-    inside, _ = rule.plan(rule.init(1), seen_at((10.0,), (25.0,)))
-    assert float(above.goal[0]) == pytest.approx(35.0) and float(inside.goal[0]) == pytest.approx(20.0)
+    above, inside = (float(rule.goal(seen_at((cost,), (25.0,)))[0]) for cost in (40.0, 10.0))
+    assert above == pytest.approx(35.0) and inside == pytest.approx(20.0)
 
 
 def test_room_is_given_at_first_and_taken_back():
@@ -142,11 +141,12 @@ def test_the_cap_rises_while_violations_last_and_the_integral_never_falls_below_
     caps = []
     for _ in range(5):
         memory, _ = rule.plan(memory, seen_at((50.0,), (25.0,)))
-        caps.append(float(memory.cap[0]))
+        caps.append(float(rule.cap(memory, seen_at((50.0,), (25.0,)))[0]))
     np.testing.assert_allclose(caps, 0.5 + 1.0 + 1.5 * 0.1 * np.arange(1, 6), rtol=1e-5)
     for _ in range(20):
         memory, _ = rule.plan(memory, seen_at((0.0,), (25.0,)))
-    assert float(memory.integral[0]) == 0 and float(memory.cap[0]) == pytest.approx(0.5)
+    assert float(memory.integral[0]) == 0
+    assert float(rule.cap(memory, seen_at((0.0,), (25.0,)))[0]) == pytest.approx(0.5)
 
 
 def test_a_rejected_step_keeps_the_multiplier_and_promises_nothing():

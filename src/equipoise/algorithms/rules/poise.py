@@ -56,10 +56,6 @@ class Observed(NamedTuple):
     """e, by how much costs came out higher than predicted, per episode."""
     ahead: Float[Array, " K"]
     """The costs that the last step was predicted to lead to, without e."""
-    goal: Float[Array, " K"]
-    """Where the costs should be after this update, per episode."""
-    cap: Float[Array, " K"]
-    """The largest λ allowed in this update."""
     reward_per_cost: Float[Array, " K"]
     """What turns λ into reward per cost."""
 
@@ -120,32 +116,42 @@ class Poise(Rule):
         left = jnp.clip(1 - seen.fraction / jnp.maximum(self.until, 1e-6), 0.0, 1.0)
         return jnp.asarray(seen.limits, jnp.float32) * (1 - self.margin) * (1 + self.room * left)
 
+    def goal(self, seen: Seen) -> Float[Array, " K"]:
+        """Return where the costs per episode should be after this update."""
+        cost, target = jnp.asarray(seen.estimate.cost, jnp.float32), self.target(seen)
+        return target + (1 - self.approach) * jnp.maximum(cost - target, 0.0)
+
+    def cap(self, memory: Observed, seen: Seen) -> Float[Array, " K"]:
+        """Return the largest λ allowed in this update."""
+        return self.slack + jnp.maximum(self._violation(seen), 0.0) + self.winding * memory.integral
+
+    def _violation(self, seen: Seen) -> Float[Array, " K"]:
+        """Return by how much the costs are above their targets, as shares of the limits."""
+        cost = jnp.asarray(seen.estimate.cost, jnp.float32)
+        return (cost - self.target(seen)) / jnp.where(seen.limits > 0, seen.limits, 1.0)
+
     def plan(self, memory: Observed, seen: Seen) -> tuple[Observed, Plan]:
-        """Note what the last prediction missed, and set where the costs should be next.
+        """Note what the last prediction missed, and how long the costs have been above their targets.
 
         The multipliers are chosen only where the gradients are known (`direct`).
         """
-        cost, target = jnp.asarray(seen.estimate.cost, jnp.float32), self.target(seen)
-        violation = (cost - target) / jnp.where(seen.limits > 0, seen.limits, 1.0)
+        cost = jnp.asarray(seen.estimate.cost, jnp.float32)
         missed = jnp.where(memory.updates > 0, cost - memory.ahead, 0.0)
-        integral = jnp.maximum(memory.integral + self.rate * violation, 0.0)
         following = memory._replace(
             updates=memory.updates + 1,
-            integral=integral,
+            integral=jnp.maximum(memory.integral + self.rate * self._violation(seen), 0.0),
             miss=(1 - self.correction) * memory.miss + self.correction * missed,
             ahead=cost,
-            goal=target + (1 - self.approach) * jnp.maximum(cost - target, 0.0),
-            cap=self.slack + jnp.maximum(violation, 0.0) + self.winding * integral,
             reward_per_cost=seen.reward_per_cost,
         )
-        return following, single(BALANCE, jnp.ones(1 + len(target)))
+        return following, single(BALANCE, jnp.ones(1 + len(cost)))
 
     def direct(
         self, natural: NaturalGradients, wanted: Bool[Array, " m"], weights: Float[Array, " m"], seen: Seen, to: Region
     ) -> Direction:
         """Weigh the costs with the least multipliers that are predicted to lead to the goal, smoothed."""
         memory = seen.memory
-        least = least_multipliers(natural.gram, self._fall(memory, seen, to), memory.cap, self.shorten)
+        least = least_multipliers(natural.gram, self._fall(memory, seen, to), self.cap(memory, seen), self.shorten)
         multiplier = self.smoothing * memory.multiplier + (1 - self.smoothing) * least
         weights = jnp.concatenate([jnp.ones(1), multiplier])
         found = weighted(natural, weights, to, agreement(natural.gram, weights) if self.shorten else 1.0)
@@ -154,7 +160,7 @@ class Poise(Rule):
     def _fall(self, memory: Observed, seen: Seen, to: Region) -> Float[Array, " K"]:
         """Return by how much every cost has to fall, in units of its surrogate in a trust region of radius 1."""
         unit = self.trust * seen.per_episode[1:] * jnp.sqrt(2 * to.max_kl)
-        fall = memory.ahead + memory.miss - memory.goal
+        fall = memory.ahead + memory.miss - self.goal(seen)
         return jnp.where(unit > 0, fall / jnp.where(unit > 0, unit, 1.0), -jnp.inf)
 
     def after(self, memory: Observed, taken: Taken) -> Observed:
