@@ -215,8 +215,9 @@ class NativePhysics:
         try:
             if self.task.moves_mocap:
                 path = self.task.mocap_path(self._live.memory)
-                every = np.broadcast_to(action[:, None], (*path.shape[:2], action.shape[1]))
-                inputs = np.concatenate([every, path.reshape(*path.shape[:2], -1)], axis=2)
+                inputs = np.empty((*path.shape[:2], self.model.nu + 3 * self.model.nmocap))
+                inputs[..., : self.model.nu] = action[:, None]
+                inputs[..., self.model.nu :] = path.reshape(*path.shape[:2], -1)
                 self._batch.rollout(self._frame_skip, inputs, MOVED, [])
             else:
                 self._batch.step(nstep=self._frame_skip, stage=self._stage)
