@@ -65,10 +65,10 @@ def _place(
     Returns them, and in which of them all objects have found a place. What a source is asked for depends on its own
     layouts alone.
     """
-    soon = np.empty((len(sources), at_once, len(low), SOON, 2))
-    for source, part in zip(sources, soon, strict=True):
+    by_source = np.empty((len(sources), at_once, len(low), SOON, 2))
+    for source, part in zip(sources, by_source, strict=True):
         source.random(out=part)
-    soon = soon.reshape(-1, *soon.shape[2:])
+    soon = by_source.reshape(-1, *by_source.shape[2:])
     places = np.empty((len(soon), *low.shape))
     rows = np.arange(len(soon))
     for j in range(len(low)):
