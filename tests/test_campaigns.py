@@ -540,6 +540,8 @@ def test_tables_alone_are_enough_to_go_on(finished, tmp_path, capsys):
     folder = tmp_path / "small"
     carry(finished[0], folder, without="wide")
     assert CampaignFolder.load(folder).standing(read_campaign(write(tmp_path)).jobs[0]).status == "finished"
+    assert main(["campaign", "run", str(tmp_path / "small.toml"), "--index", "0", "--out", str(folder)]) == 0
+    assert list((folder / "runs").iterdir()) == []
     assert main(["campaign", str(tmp_path / "small.toml"), "--out", str(folder)]) == 0
     assert "2 runs, 1 of them finished" in capsys.readouterr().out
     assert [path.name for path in (folder / "runs").iterdir()] == ["SafetyReacher-v4-wide-seed0"]

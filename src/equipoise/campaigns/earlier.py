@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from equipoise.campaigns.columns import CLOCK, LABELS, check_word, demand_columns
+from equipoise.campaigns.columns import CLOCK, LABELS, NEEDED, check_word, demand_columns
 from equipoise.campaigns.job import Job
 from equipoise.errors import UsageError
 from equipoise.training.rows import Row, number, open_table
 
 FOLDER = "earlier"
 """Where the tables are put once runs of another machine have a folder of their own."""
-TABLES = ("updates", "episodes")
-"""The names of a campaign's tables."""
 
 
 class EarlierRuns:
@@ -52,14 +50,17 @@ def put_aside(campaign: Path) -> None:
     """Move the tables of a campaign without runs to where they are kept when those of its own runs are written."""
     if (campaign / "runs").exists():
         return
-    for table in TABLES:
+    for table in NEEDED:
         if (campaign / f"{table}.csv").exists():
             (campaign / FOLDER).mkdir(exist_ok=True)
             (campaign / f"{table}.csv").replace(campaign / FOLDER / f"{table}.csv")
 
 
 def _read(path: Path) -> Iterator[tuple[tuple[str, ...], Row]]:
-    """Yield the labels of every row of a table, and the cells that its run has filled."""
+    """Yield the labels of every row of a table, and the cells that its run has filled.
+
+    Whole numbers stay whole, unlike in `Columns`: written again, a row is the same to the last digit.
+    """
     columns, lines = open_table(path)
     if not columns:
         return

@@ -112,11 +112,11 @@ class CampaignFolder:
     @classmethod
     def join(cls, path: Path, name: str, jobs: Sequence[Job], text: str) -> CampaignFolder:
         """Open the campaign in `path` for one of its runs, beside other processes; make it if it is new."""
-        if (there := _names_in(path)) and "locks" not in there:
+        if (there := _names_in(path)) and not there & {"locks", "campaign.json"}:
             raise _no_campaign(path)
         (path / "locks").mkdir(parents=True, exist_ok=True)
         with _lock(path / "locks" / "begin", path, BEGUN_WITHIN):  # a queue starts many at once
-            if not (path / "campaign.json").exists():
+            if not (path / "campaign.json").exists() or not (path / "runs").exists():
                 return cls.begin(path, name, jobs, text)
         _compare(path, read_record(path)["jobs"], [job.described() for job in jobs], False)
         return cls(path, jobs)

@@ -19,11 +19,12 @@ def write_tables(folder: CampaignFolder) -> list[Path]:
 
     Rows are sorted by what tells the runs apart, so that equal campaigns give equal tables, columns `time/…` aside.
     """
-    jobs = [job for job in folder.jobs if folder.standing(job).status == "finished"]
-    jobs.sort(key=lambda job: tuple(job.labels.values()))
+    standings = [(job, folder.standing(job)) for job in folder.jobs]
+    finished = [(job, standing.rows) for job, standing in standings if standing.status == "finished"]
+    finished.sort(key=lambda run: tuple(run[0].labels.values()))
     written = []
     for name, of_run in (("updates", updates), ("episodes", episodes)):
-        rows = [{**job.labels, **row} for job in jobs for row in of_run(folder, job)]
+        rows = [{**job.labels, **row} for job, metrics in finished for row in of_run(folder, job, metrics)]
         columns = list(dict.fromkeys(column for row in rows for column in row))
         written.append(folder.path / f"{name}.csv")
         write_atomically(written[-1], encode(rows, header=bool(rows), columns=columns))
@@ -33,13 +34,13 @@ def write_tables(folder: CampaignFolder) -> list[Path]:
     return written
 
 
-def updates(folder: CampaignFolder, job: Job) -> Iterator[Row]:
+def updates(folder: CampaignFolder, job: Job, metrics: list[Row]) -> Iterator[Row]:
     """Yield every iteration of a run: the columns of metrics.csv."""
-    for row in folder.standing(job).rows:
+    for row in metrics:
         yield {CLOCK.get(column, column): value for column, value in row.items()}
 
 
-def episodes(folder: CampaignFolder, job: Job) -> Iterator[Row]:
+def episodes(folder: CampaignFolder, job: Job, metrics: list[Row]) -> Iterator[Row]:
     """Yield every episode of a run on three splits: all of training, and the last policy, stochastic and deterministic.
 
     `iteration` says whose policy acted: in training it is the iteration that the episode belongs to.
@@ -48,7 +49,7 @@ def episodes(folder: CampaignFolder, job: Job) -> Iterator[Row]:
     if not path.exists():
         yield from folder.earlier.rows(job, "episodes")
         return
-    last = folder.standing(job).rows[-1]
+    last = metrics[-1]
     limits = {column: value for column, value in last.items() if column.startswith("limit/")}
     names = [column.removeprefix("limit/") for column in limits]
     for row in read_episodes(path / "episodes.csv", names):

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from equipoise.tasks.navigation.memory import Memory
-from equipoise.tasks.navigation.navigation import MOST, Navigation, within
+from equipoise.tasks.navigation.navigation import Navigation
 from equipoise.tasks.navigation.world import Group, World
 from equipoise.tasks.task import Random, State, length
 
@@ -49,11 +49,6 @@ class Goal(Navigation):
     def success(self, state: State) -> Bool[Array, ...]:
         """Return where the goal is within 0.3 m."""
         return self.potential(state) <= NEAR
-
-    def reward(self, before: State, action: Float[Array, "... act"], after: State) -> Float[Array, ...]:
-        """Return the distance that was shortened, and 1 where the goal is reached, within ±10."""
-        distance = self.potential(after)  # which tells what `success` does
-        return within(self.potential(before) - distance + (distance <= NEAR), MOST)
 
     def renew(
         self, qpos: Float[np.ndarray, "n nq"], memory: Memory, where: Bool[np.ndarray, " n"], randoms: Sequence[Random]

@@ -104,7 +104,8 @@ def keeps_apart(
 ) -> Bool[np.ndarray, "... tries"]:
     """Tell which points p are at least so far from each of the others.
 
-    As ‖o‖² − 2⟨o, p⟩ − least² ≥ −‖p‖², a product of matrices, which takes a third of the time of squared differences.
+    As ‖o‖² − 2⟨o, p⟩ − least² ≥ −‖p‖², a product of matrices: of many layouts at once, squared differences are arrays
+    too large for a cache.
     """
     spheres = np.concatenate([-2 * others, ((others * others).sum(-1) - least**2)[..., None]], axis=-1)
     by_axis = np.moveaxis(points, -1, -2)

@@ -43,9 +43,9 @@ def readings(points: Float[Array, "... n 2"], reach: float) -> Float[Array, "...
     x, y = points[..., 0], points[..., 1]
     direction = xp.arctan2(y, x)[..., None] / WIDTH
     near = xp.maximum(0.0, 1.0 - xp.hypot(x, y)[..., None] / reach)
-    # Half a circle less the way from a bin's middle to a direction, both within half a circle of the x axis.
-    short_of_half = abs(BINS / 2 - abs(direction - xp.asarray(MIDDLES)))
-    return near * xp.maximum(0.0, xp.minimum(1.0, short_of_half - (BINS / 2 - 1.5)))
+    # From a bin's middle to a direction, both within half a circle of the x axis, the shorter way round.
+    away = BINS / 2 - abs(BINS / 2 - abs(direction - xp.asarray(MIDDLES)))
+    return near * xp.maximum(0.0, xp.minimum(1.0, 1.5 - away))
 
 
 def lidar(points: Float[Array, "... n 2"], reach: float) -> Float[Array, "... bins"]:

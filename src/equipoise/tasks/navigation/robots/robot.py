@@ -74,7 +74,7 @@ class Robot(abc.ABC):
 
     def axes(self, state: State) -> Float[Array, "... 2 3"]:
         """Return the body's own x and y axes in the world."""
-        return namespace(state.qpos).moveaxis(rotation(state.qpos[..., 3:7])[..., :2], -1, -2)
+        return rotation(state.qpos[..., 3:7])[..., :2].swapaxes(-1, -2)
 
 
 FIRST, SECOND = np.array([10, 6, 7, 6, 5, 11, 7, 11, 5]), np.array([15, 3, 2, 3, 15, 1, 2, 1, 10])
