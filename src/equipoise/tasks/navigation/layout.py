@@ -102,15 +102,10 @@ def _first_apart(
 def keeps_apart(
     points: Float[np.ndarray, "... tries 2"], others: Float[np.ndarray, "... j 2"], least: Float[np.ndarray, " j"]
 ) -> Bool[np.ndarray, "... tries"]:
-    """Tell which points p are at least so far from each of the others.
-
-    As ‖o‖² − 2⟨o, p⟩ − least² ≥ −‖p‖², a product of matrices: of many layouts at once, squared differences are arrays
-    too large for a cache.
-    """
-    spheres = np.concatenate([-2 * others, ((others * others).sum(-1) - least**2)[..., None]], axis=-1)
-    by_axis = np.moveaxis(points, -1, -2)
-    raised = np.concatenate([by_axis, np.ones_like(by_axis[..., :1, :])], axis=-2)
-    return (spheres @ raised).min(axis=-2, initial=np.inf) >= -(by_axis * by_axis).sum(axis=-2)
+    """Tell which points are at least so far from each of the others."""
+    dx = points[..., :, None, 0] - others[..., None, :, 0]
+    dy = points[..., :, None, 1] - others[..., None, :, 1]
+    return (dx * dx + dy * dy >= least**2).all(axis=-1)
 
 
 def draw_goal(
