@@ -44,13 +44,19 @@ def campaign_tables(folder: Path) -> dict[str, list[list[str]]]:
     return {f"{folder.name}/{name}": [[_plain(cell) for cell in row] for row in rows] for name, rows in made.items()}
 
 
+def _links(folder: Path) -> str:
+    """Link a campaign's files one by one: the site has no page for a folder."""
+    return ", ".join(
+        f"[{name}](data/campaigns/{folder.name}/{name})" for name in ("campaign.json", "updates.csv", "episodes.csv")
+    )
+
+
 def new_page(folder: Path) -> str:
     """Return the page that a campaign begins with: a heading, and places for its tables."""
     there = campaign_tables(folder)
     parts = [
         f"# {folder.name}",
-        "What the numbers are: [the report](../campaigns.md#the-report). "
-        f"Data: [{folder.name}](data/campaigns/{folder.name}).",
+        f"What the numbers are: [the report](../campaigns.md#the-report). Data: {_links(folder)}.",
     ]
     for name, heading in HEADINGS.items():
         if f"{folder.name}/{name}" in there:

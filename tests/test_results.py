@@ -90,6 +90,9 @@ def test_a_committed_campaign_gets_a_page_with_its_tables(tmp_path, monkeypatch,
     assert tables.main() == 0
     page = docs / "results" / "look.md"
     text = page.read_text(encoding="utf-8")
+    data_linked = re.findall(r"\]\((data/[^)]+)\)", text)
+    assert len(data_linked) == 3
+    assert all((page.parent / target).is_file() for target in data_linked)  # the site has no page for a folder
     shown = [found[2] for found in tables.MARKED.finditer(text)]
     assert sorted(shown) == sorted(name for name in tables.names() if "/" in name)
     assert "| all | 10 of 10 runs are finished: 2 algorithms on 1 task, 5 seeds. |" in text
