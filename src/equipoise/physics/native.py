@@ -242,7 +242,8 @@ class NativePhysics:
         if after.memory is not None:
             memory = self.task.remember(before, action, after, self._randoms)
             for kept, new in zip(after.memory, memory, strict=True):
-                np.copyto(kept, new)
+                if new is not kept:
+                    np.copyto(kept, new)
         return Transition(
             observation=self.task.observation(after),
             reward=reward,

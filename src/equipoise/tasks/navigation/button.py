@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -72,6 +73,12 @@ class Button(Navigation):
         """Return the memory one step later."""
         return super().ticked(memory)._replace(timer=np.maximum(0, memory.timer - 1))
 
-    def shown(self, kind: str, seen: Float[Array, "... bins"], state: State) -> Float[Array, "... bins"]:
-        """Return what the lidar of a kind shows: of buttons nothing while the timer runs."""
-        return seen * (state.memory.timer == 0)[..., None] if kind == "button" else seen
+    def lidars(self, state: State) -> Float[Array, "... groups bins"]:
+        """Return what the lidar of each group shows: of buttons nothing while the timer runs."""
+        shown = (state.memory.timer == 0)[..., None] | self._other_groups
+        return super().lidars(state) * shown[..., None]
+
+    @cached_property
+    def _other_groups(self) -> Bool[np.ndarray, " groups"]:
+        """Which groups are not buttons."""
+        return np.array([group.kind != "button" for group in self.world.groups])

@@ -25,7 +25,7 @@ def hazards(task: Navigation, state: State) -> Float[Array, ...]:
     xp, radius = namespace(state.qpos), task.world.hazard_radius
     places = state.memory.places[..., task.world.columns["hazard"], :]
     distance = length(places - state.qpos[..., None, :2])
-    return xp.where(distance <= radius, radius - distance, 0.0).sum(-1)
+    return xp.maximum(0.0, radius - distance).sum(-1)
 
 
 def touched(kind: str) -> Amount:

@@ -6,15 +6,15 @@ Source: PKU-Alignment/safety-gymnasium, version 1.2.0 (Ji et al., NeurIPS 2023, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any, ClassVar, cast
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from equipoise.tasks.navigation import charges
 from equipoise.tasks.navigation.layout import draw_goal, draw_layouts
-from equipoise.tasks.navigation.lidar import BINS, egocentric, readings
+from equipoise.tasks.navigation.lidar import BINS, egocentric, lidars
 from equipoise.tasks.navigation.marks import marks_of
 from equipoise.tasks.navigation.memory import Memory
 from equipoise.tasks.navigation.robots import ROBOTS, Robot
@@ -189,18 +189,21 @@ class Navigation(Task):
         """Return where mocap bodies are at `time` (s): in their places, or on a circle around them."""
         xp = namespace(time)
         columns, led, height = self._mocap_columns
-        x, y = memory.places[..., columns, 0], memory.places[..., columns, 1]
-        x = x + ORBIT * xp.sin(time)[..., None] * led
-        y = y + ORBIT * xp.cos(time)[..., None] * led
-        return xp.stack([x, y, xp.zeros_like(x) + height], axis=-1)
+        middle = memory.places[..., columns, :]
+        middle = xp.concatenate([middle, xp.broadcast_to(height, (*middle.shape[:-1], 1))], axis=-1)
+        circle = ORBIT * xp.stack([xp.sin(time), xp.cos(time), xp.zeros_like(time)], axis=-1)
+        return middle + circle[..., None, :] * led
 
     @cached_property
-    def _mocap_columns(self) -> tuple[list[int], Float[np.ndarray, " nmocap"], Float[np.ndarray, " nmocap"]]:
+    def _mocap_columns(
+        self,
+    ) -> tuple[Int[np.ndarray, " nmocap"], Float[np.ndarray, "nmocap 1"], Float[np.ndarray, "nmocap 1"]]:
         """For each mocap body its object, whether it leads a gremlin, and its height (m)."""
         kinds = [name.rstrip("0123456789") for name in self.world.mocap]
         height = np.array([STILL_HEIGHT.get(kind, HOVER) for kind in kinds])
         led = np.array([float(kind == "gremlin") for kind in kinds])
-        return [self.world.names.index(name) for name in self.world.mocap], led, height
+        columns = np.array([self.world.names.index(name) for name in self.world.mocap], int)
+        return columns, led[:, None], height[:, None]
 
     # The step
 
@@ -223,10 +226,8 @@ class Navigation(Task):
 
     def costs(self, before: State, action: Float[Array, "... act"], after: State) -> dict[str, Float[Array, ...]]:
         """Return 1 for each cost that there is any of, and under `cost` 1 where there is any at all."""
-        xp, total = namespace(after.qpos), 0.0 * after.qpos[..., 0]
         charged = {name: 1.0 * (amount > 0) for name, amount in self.amounts(after).items()}
-        for amount in charged.values():
-            total = xp.maximum(total, amount)
+        total = reduce(namespace(after.qpos).maximum, charged.values()) if charged else 0.0 * after.qpos[..., 0]
         return charged | {"cost": total}
 
     def remember(
@@ -243,20 +244,16 @@ class Navigation(Task):
 
     def observation(self, state: State) -> Float[Array, "... obs"]:
         """Return what the robot senses of itself, and a lidar for each group of objects."""
-        xp = namespace(state.qpos)
-        return xp.concatenate([self.robot.observe(state), *self.lidars(state)], axis=-1)
-
-    def lidars(self, state: State) -> list[Float[Array, "... bins"]]:
-        """Return what the lidar of each group of objects shows."""
+        own = self.robot.observe(state)
         if not self.world.groups:
-            return []
-        points = egocentric(self.whereabouts(state), self.robot.place(state), self.robot.axes(state))
-        seen = readings(points, self.world.reach)
-        return [self.shown(kind, seen[..., columns, :].max(-2), state) for kind, columns in self.world.columns.items()]
+            return own
+        seen = self.lidars(state)
+        return namespace(own).concatenate([own, seen.reshape(*seen.shape[:-2], -1)], axis=-1)
 
-    def shown(self, kind: str, seen: Float[Array, "... bins"], state: State) -> Float[Array, "... bins"]:
-        """Return what the lidar of a kind shows; by default what it reads."""
-        return seen
+    def lidars(self, state: State) -> Float[Array, "... groups bins"]:
+        """Return what the lidar of each group of objects shows."""
+        points = egocentric(self.whereabouts(state), self.robot.place(state), self.robot.axes(state))
+        return lidars(points, self.world.group_of, self.world.reach)
 
     def terminated(self, after: State) -> Bool[Array, ...]:
         """Return where the robot is dead, or no place for a new goal was found."""

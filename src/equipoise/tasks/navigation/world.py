@@ -8,6 +8,8 @@ from functools import cached_property
 from typing import NamedTuple
 
 import mujoco
+import numpy as np
+from jaxtyping import Int
 
 from equipoise.tasks.navigation.build import box, contact_sensor, cylinder, sphere
 from equipoise.tasks.navigation.robots import Robot
@@ -72,6 +74,11 @@ class World:
     def columns(self) -> dict[str, slice]:
         """Where the objects of each kind are among all."""
         return self._slices(group.kind for group in self.groups)
+
+    @cached_property
+    def group_of(self) -> Int[np.ndarray, " objects"]:
+        """The number of each object's group."""
+        return np.repeat(np.arange(len(self.groups)), [group.number for group in self.groups])
 
     def count(self, kind: str) -> int:
         """Return how many objects of a kind there are."""
