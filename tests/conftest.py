@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from jaxtyping import install_import_hook
 
+from quick_compiling import quick_compiling
+
 # One cache of compiled code for all tests and the processes they start, empty at first.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp(prefix="equipoise-tests-"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
@@ -17,6 +19,10 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 # A shell starts what it puts into the background deaf to Ctrl-C, and so would be the processes that tests interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Most of a test's time would go into optimising code that then runs for moments. Where XLA_FLAGS is set, even to
+# nothing, it is left as it is: `XLA_FLAGS= make test` compiles as users do.
+os.environ.setdefault("XLA_FLAGS", quick_compiling())
 
 install_import_hook("equipoise", "beartype.beartype")
 
