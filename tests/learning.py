@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 
 from equipoise.algorithms import ALGORITHMS, Learner, LearnerState, Proximal, Report, Slack, TrustRegion
@@ -25,6 +28,10 @@ LEARNER = Learner(
 )
 REGION = TrustRegion(max_kl=0.03)
 PROXIMAL = Proximal(learning_rate=3e-3, decay=False, epochs=5, minibatch_size=200, max_kl=0.05)
+
+CHECKED = 3
+"""Iterations of a training whose types and shapes are checked. What follows are the same calls on the same shapes, and
+to check them again would be a third of the time."""
 
 RULES = {
     # A thin band: with the default one PCRPO rests inside the limit, by design.
@@ -91,15 +98,27 @@ def one_batch(algorithm, probe, limits, steps=20, seed=0, state=None):
     return state, collect(simulator, Actor(state.policy, state.observations), steps, (seed, 0)).batch
 
 
+@contextmanager
+def types_checked(checked: bool) -> Iterator[None]:
+    """Check types and shapes of the library's functions as they are called, or do not."""
+    before = jaxtyping.config.jaxtyping_disable
+    jaxtyping.config.update("jaxtyping_disable", before or not checked)
+    try:
+        yield
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", before)
+
+
 def train(algorithm, probe, limits, iterations=50, steps=20, seed=0, state=None, begin=0):
     """Train on a probe; return the last state, and the estimates and reports of all iterations."""
     simulator, first = start(algorithm, probe, limits, seed)
     state = first if state is None else state
     history = []
     for i in range(begin, iterations):
-        renew_budget(simulator, algorithm, state, tuple(limits))
-        batch = collect(simulator, Actor(state.policy, state.observations), steps, (seed, i)).batch
-        fraction = jnp.asarray(i / iterations)
-        state, report = update(algorithm, state, batch, jnp.asarray(limits), fraction, jax.random.key(i))
+        with types_checked(i < begin + CHECKED):
+            renew_budget(simulator, algorithm, state, tuple(limits))
+            batch = collect(simulator, Actor(state.policy, state.observations), steps, (seed, i)).batch
+            fraction = jnp.asarray(i / iterations)
+            state, report = update(algorithm, state, batch, jnp.asarray(limits), fraction, jax.random.key(i))
         history.append((batch.estimate, report))
     return Trained(state, history)
