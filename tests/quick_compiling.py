@@ -1,4 +1,4 @@
-"""Flags with which XLA compiles in a fifth of the time, code that computes the same, more slowly."""
+"""Flags with which XLA compiles sooner what then runs more slowly: jaxlib 0.10.2 in a fifth of the time."""
 
 from importlib.metadata import version
 
