@@ -136,6 +136,21 @@ def test_a_multiplier_that_does_not_get_near_fails():
     assert not criteria.multipliers(runs(0.01, 0.04), name).passed
 
 
+def test_a_last_iterate_that_rests_elsewhere_fails():
+    name = "POISE, no margin"
+
+    def passes(last_gap, **changes):
+        there = {"last_gap": np.array(last_gap), "last_violation": np.full(len(last_gap), -1.0), **changes}
+        early = {what: np.full(len(last_gap), 1.0) for what in there}
+        return criteria.lands([measured(name, 100, **early), measured(name, 1000, **there)], name).passed
+
+    near = [1e-5] * 9
+    assert passes([*near, 0.3])
+    assert not passes([*near, 0.3, 0.3])
+    assert not passes([2e-3] * 10)
+    assert not passes([*near, 0.0], last_violation=np.full(10, 2e-3))
+
+
 @pytest.mark.parametrize(("factor", "passes"), [(1.0, True), (1.5, False), (0.0, False)])
 def test_a_plateau_elsewhere_fails(ensemble, factor, passes):
     price = ensemble.multipliers[:, 0] * 0.3 * ensemble.slater
@@ -168,7 +183,7 @@ def test_an_unknown_study_is_an_error():
 
 def test_studies_that_differ_in_numbers_only_are_alike():
     names = [[study.name for study in group] for group in alike(convergence())]
-    assert [len(group) for group in names] == [3, 3, 1, 1]
+    assert [len(group) for group in names] == [3, 3, 1, 1, 1]
     assert all(name.startswith("CRPO") for name in names[0])
     assert len(alike(variants())) == 7
 

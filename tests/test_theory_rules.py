@@ -7,16 +7,17 @@ import numpy as np
 import pytest
 
 from equipoise.algorithms.registry import ALGORITHMS
-from equipoise.algorithms.rule import Rule
+from equipoise.algorithms.rules.pcpo import PCPO
 from equipoise.algorithms.rules.pcrpo import PCRPO
-from equipoise.errors import UsageError
 from equipoise.theory import bounds, iterate
+from equipoise.theory.cmdp import evaluate
 from equipoise.theory.ensemble import describe
 from equipoise.theory.families import garnet, see_saw
 from equipoise.theory.iterate import run, stacked, trace
 from equipoise.theory.optimum import best, solve
 from equipoise.theory.primal_dual import PrimalDual
 from equipoise.theory.regularised import Regularised
+from equipoise.theory.tabular import in_a_region
 
 ONE_COST = describe("one cost", [garnet(seed, states=4, actions=2, branching=2) for seed in (1, 3, 6, 14, 16)])
 TWO_COSTS = describe("two costs", [garnet(seed, states=4, actions=3, branching=2, costs=2) for seed in (0, 14, 22, 26)])
@@ -37,7 +38,10 @@ def by_rule(rules):
 
 RULES = by_rule({name: entry.algorithm.rule for name, entry in ALGORITHMS.items()})
 OWN = {"npg_primal_dual": PrimalDual(0.1, 10.0), "regularised": Regularised(0.1, 10.0, 0.01)}
-IN_A_REGION = {name for name, rule in RULES.items() if not rule.projects and type(rule).direct is not Rule.direct}
+IN_A_REGION = {name: rule for name, rule in RULES.items() if in_a_region(rule)} | {
+    "pcpo_l2": PCPO(projection="l2"),
+    "pcrpo_barrier": PCRPO(metric="barrier"),
+}
 WEIGHING = {name: rule for name, rule in (RULES | OWN).items() if name not in IN_A_REGION}
 MULTIPLIER = {name: rule for name, rule in WEIGHING.items() if "multiplier" in rule.logs}
 
@@ -87,7 +91,7 @@ def test_the_problems_tell_right_multipliers_from_wrong_ones():
 def test_rules_with_multipliers_are_found():
     assert set(OWN) < set(MULTIPLIER)
     assert {"trpo_lag", "trpo_pid", "appo", "cspo", "focops", "cup", "ipo"} <= set(MULTIPLIER)
-    assert {name for name in IN_A_REGION if "multiplier" in RULES[name].logs} == {"poise"}
+    assert {name for name, rule in IN_A_REGION.items() if "multiplier" in rule.logs} == {"poise"}
 
 
 @pytest.mark.parametrize("name", [name for name in MULTIPLIER if name not in INSIDE])
@@ -164,10 +168,60 @@ def test_other_weights_are_taken_as_they_are():
     np.testing.assert_allclose(np.diff(logit), 0.5 * (1 - found.weights[:-1, 1]))
 
 
-def test_rules_that_need_a_trust_region_are_refused():
-    assert IN_A_REGION
-    for name in IN_A_REGION:
-        with pytest.raises(UsageError, match="chooses its direction in a trust region"):
-            trace(see_saw(), RULES[name], 0.1, 2)
-    with pytest.raises(UsageError, match="metric is barrier"):
-        trace(see_saw(), dataclasses.replace(PCRPO(), metric="barrier"), 0.1, 2)
+# Rules that choose their direction in a trust region: α is its radius
+
+WITHOUT_THEOREM = ("pcpo_l2", "cpo", "c_trpo")
+"""Their steps have plain gradients besides, or a cost of negative weight: beside a barrier that the reward moves away
+from, or on the way back to a limit that was left to the inside."""
+
+
+def test_rules_that_choose_their_direction_are_found():
+    assert {"cpo", "pcpo", "sb_trpo", "c_trpo", "poise"} <= set(IN_A_REGION)
+    assert not any(in_a_region(rule) for name, rule in RULES.items() if name in ("trpo_lag", "crpo", "pcrpo", "focops"))
+
+
+def test_poise_without_a_margin_comes_to_rest_at_the_optimum_with_its_multipliers():
+    """The last iterate, not an average: within 0.001 of J* and of the limits, λ within 0.01 of λ*."""
+    rule = dataclasses.replace(RULES["poise"], margin=0.0)
+    for ensemble in ENSEMBLES:
+        n = len(ensemble.cmdps)
+        found = run(ensemble.stacked, stacked([rule] * n), np.full(n, 1e-4), 4000)
+        np.testing.assert_allclose(found.last[:, 0], ensemble.reward, atol=1e-3)
+        assert (-found.last[:, 1:] - ensemble.stacked.limits).max() < 1e-3
+        used = found.memory.multiplier * found.memory.reward_per_cost
+        np.testing.assert_allclose(used, ensemble.multipliers, atol=0.01)
+
+
+def test_poises_margin_costs_what_the_limits_at_its_target_cost():
+    """It comes to rest at (1 − margin)·b: at the optimum of those limits."""
+    rule = RULES["poise"]
+    n = len(ONE_COST.cmdps)
+    found = run(ONE_COST.stacked, stacked([rule] * n), np.full(n, 1e-4), 4000)
+    for cmdp, last in zip(ONE_COST.cmdps, found.last, strict=True):
+        inside = solve(cmdp._replace(limits=(1 - rule.margin) * cmdp.limits))
+        np.testing.assert_allclose([last[0], -last[1]], [inside.reward, inside.cost[0]], atol=2e-3)
+
+
+@pytest.mark.parametrize("name", IN_A_REGION)
+def test_a_step_in_a_region_is_within_it_and_made_of_its_weights(name):
+    """KL ≤ δ; and, with w of the trace, the step is α/(1 − γ) Σ w Q, as all others are."""
+    cmdp, size = TWO_COSTS.cmdps[0], 1e-3
+    found = trace(cmdp, IN_A_REGION[name], size, 60)
+    assert np.ptp(found.objective, axis=0).max() > 0.1
+    for now, after, weights in zip(found.policy, found.policy[1:], found.weights, strict=False):
+        exact = evaluate(cmdp, now)
+        moved = np.log(after) - np.log(now)
+        assert np.asarray(exact.occupancy) @ -(now * moved).sum(1) <= size * (1 + 1e-6)
+        if name != "pcpo_l2":  # its steps have plain gradients besides
+            quality = np.tensordot(weights, exact.quality, 1) * size / (1 - cmdp.discount)
+            difference = moved - quality
+            np.testing.assert_allclose(difference - difference[:, :1], 0, atol=1e-5 * (1 + np.abs(quality).max()))
+
+
+@pytest.mark.parametrize("name", [name for name in IN_A_REGION if name not in WITHOUT_THEOREM])
+def test_the_theorem_bounds_the_gap_in_a_region_too(name):
+    """(1) holds whatever the weights, as long as none is negative."""
+    size, n = 1e-4, len(ONE_COST.cmdps)
+    found = run(ONE_COST.stacked, stacked([IN_A_REGION[name]] * n), np.full(n, size), 2000)
+    certificate = bounds.certificate(found.sums, ONE_COST.discount, ONE_COST.actions, ONE_COST.span, np.full(n, size))
+    assert (ONE_COST.reward - found.average[:, 0] <= certificate).all()

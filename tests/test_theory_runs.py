@@ -77,10 +77,12 @@ def test_closed_forms_are_the_generic_gradient_and_fisher_pseudo_inverse():
         parameters = jnp.asarray(random_parameters(cmdp))
         gradients, scores, visits = (np.asarray(x) for x in generic(on_jax(cmdp), parameters))
         found, _ = jax.tree.map(np.asarray, closed_forms(on_jax(cmdp), softmax(parameters)))
-    directions = gradients @ np.linalg.pinv(scores.T @ (visits * scores), rcond=1e-10)
+    fisher = scores.T @ (visits * scores)
+    directions = gradients @ np.linalg.pinv(fisher, rcond=1e-10)
     np.testing.assert_allclose(found.gradients, gradients, atol=1e-9)
     np.testing.assert_allclose(found.directions, directions, atol=1e-7)
     np.testing.assert_allclose(found.gram, gradients @ directions.T, atol=1e-7)
+    np.testing.assert_allclose(found.curvature, gradients @ fisher @ gradients.T, atol=1e-9)
 
 
 @pytest.mark.parametrize("cmdp", [GARNETS[0], TWO_COSTS[0]])

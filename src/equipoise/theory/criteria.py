@@ -77,6 +77,8 @@ def judge(findings: Findings) -> list[Criterion]:
         steep(findings.convergence, "PCRPO, slack 0…η"),
         plateau(findings),
         multipliers(findings.convergence, "CRPO, tolerance 0"),
+        lands(findings.convergence, "POISE, no margin"),
+        multipliers(findings.convergence, "POISE, no margin"),
         bounded(findings.sampled, "CRPO, tolerance η, sampled"),
         bounded(findings.sampled, "CRPO, tolerance 0, sampled"),
         steep(findings.sampled, "CRPO, tolerance η, sampled"),
@@ -151,6 +153,17 @@ def multipliers(measured: Sequence[Measured], study: str) -> Criterion:
         found=f"median error {medians[0]:.1%} at T = {times[0]} … {medians[-1]:.1%} at T = {times[-1]}; "
         f"≤ 10 % on {np.mean(error[-1] <= 0.1):.0%} of the problems",
         passed=bool(medians[-1] <= 0.05 and medians[-1] < medians[0]),
+    )
+
+
+def lands(measured: Sequence[Measured], study: str) -> Criterion:
+    """The last iterate is optimal and feasible at the largest T: at the median to 0.001, on most problems to 0.01."""
+    last = over_time(pick(measured, study), lambda m: m.last_distance)[1][-1]
+    near = np.mean(last <= 0.01)
+    return Criterion(
+        claim=f"{study}: max(gap, violation) of the last iterate, at the largest T: median ≤ 0.001, ≤ 0.01 on 90 %",
+        found=f"median {np.median(last):.1e}, ≤ 0.01 on {near:.0%} of the problems, largest {last.max():.3f}",
+        passed=bool(np.median(last) <= 1e-3 and near >= 0.9),
     )
 
 

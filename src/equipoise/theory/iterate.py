@@ -109,8 +109,9 @@ def run(
 ) -> Result:
     """Run `rule` for `iterations` steps of size α = `step` on every one of N stacked problems.
 
-    The leaves of `rule` carry the problems along their first axis too (see `stacked`). With `sampling` the rule sees
-    sampled values; repeat a problem in the stack to run it on several seeds.
+    Where a rule chooses its direction in a trust region, α is its radius δ. The leaves of `rule` carry the problems
+    along their first axis too (see `stacked`). With `sampling` the rule sees sampled values; repeat a problem in the
+    stack to run it on several seeds.
     """
     with jax.enable_x64(True):
         keys = jax.random.split(jax.random.key(seed), len(step))
@@ -134,7 +135,7 @@ def stacked(rules: Sequence[Rule]) -> Rule:
 def _trace(cmdp: CMDP, rule: Rule, step: Float[Array, ""], iterations: int) -> Trace:
     def once(state: State, t: Array) -> tuple[State, Trace]:
         view = _look(cmdp, state, t / iterations, None, None)
-        memory, taken = move(rule, state.memory, view)
+        memory, taken = move(rule, state.memory, state.parameters, view, step)
         seen = Trace(view.exact.objective, view.policy, taken.weights, rule.columns(memory))
         return advance(state, view, memory, taken, step), seen
 
@@ -154,7 +155,7 @@ def _run(
     def alone(cmdp: CMDP, rule: Rule, step: Array, key: PRNGKeyArray) -> Result:
         def once(t: Array, state: State) -> State:
             view = _look(cmdp, state, t / iterations, sampling, jax.random.fold_in(key, t))
-            return advance(state, view, *move(rule, state.memory, view), step)
+            return advance(state, view, *move(rule, state.memory, state.parameters, view, step), step)
 
         return finish(cmdp, jax.lax.fori_loop(0, iterations, once, initial(cmdp, rule)))
 

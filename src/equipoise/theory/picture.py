@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from equipoise.algorithms.rule import Rule
 from equipoise.drawing import house_style
-from equipoise.palette import AMBER, BALANCE, COST, GREEN, GREY, REWARD
+from equipoise.palette import AMBER, BALANCE, COST, GREEN, GREY, REWARD, SERIES
 from equipoise.theory.criteria import Findings, offset_points, over_time, pick, plateau_points
 from equipoise.theory.families import saw_tooth
 from equipoise.theory.iterate import trace
@@ -28,8 +28,12 @@ COLOURS = {
     "PCRPO, fixed slack": BALANCE,
     "NPG primal-dual": GREY,
     "regularised primal-dual": GREEN,
+    "POISE, no margin": SERIES[5],
 }
 """The studies drawn, and their colours."""
+
+LEAST = 1e-6
+"""Distances below are drawn as this: limits and costs are rounded to single precision."""
 
 
 @house_style(mathematics=True)
@@ -40,9 +44,9 @@ def paint(findings: Findings, path: Path) -> None:
     axes = figure.subplots(2, 3)
     for axis in axes.flat:
         axis.spines[["top", "right"]].set_visible(False)
-    _rates(axes[0, 0], findings.convergence, lambda m: m.distance, "averaged iterate")
+    _rates(axes[0, 0], findings.convergence, lambda m: m.distance, "averaged iterate", 1e-3)
     _bound(axes[0, 0], findings.convergence)
-    _rates(axes[0, 1], findings.convergence, lambda m: m.last_distance, "last iterate")
+    _rates(axes[0, 1], findings.convergence, lambda m: m.last_distance, "last iterate", LEAST)
     _plateau(axes[0, 2], findings)
     _multipliers(axes[1, 0], findings)
     _offset(axes[1, 1], findings)
@@ -53,17 +57,21 @@ def paint(findings: Findings, path: Path) -> None:
 
 
 def _rates(
-    axis: Axes, measured: Sequence[Measured], value: Callable[[Measured], Float[np.ndarray, " N"]], title: str
+    axis: Axes,
+    measured: Sequence[Measured],
+    value: Callable[[Measured], Float[np.ndarray, " N"]],
+    title: str,
+    bottom: float,
 ) -> None:
-    """Draw medians over the Garnets against T, with a band from the 10th to the 90th percentile."""
+    """Draw medians over the Garnets against T down to `bottom`, with a band from the 10th to the 90th percentile."""
     garnets = [m for m in measured if m.family.startswith("Garnet")]
     for name, colour in COLOURS.items():
         times, distance = over_time(pick(garnets, name), value)
-        low, middle, high = np.nanquantile(np.maximum(distance, 1e-6), [0.1, 0.5, 0.9], axis=1)
+        low, middle, high = np.nanquantile(np.maximum(distance, LEAST), [0.1, 0.5, 0.9], axis=1)
         axis.fill_between(times, low, high, color=colour, alpha=0.1, linewidth=0)
         axis.plot(times, middle, color=colour, marker="o", markersize=3, linewidth=1.5, label=name)
     axis.loglog()
-    axis.set_ylim(1e-3, 5)
+    axis.set_ylim(bottom, 5)
     axis.set_xlabel("T")
     axis.set_ylabel("max(gap, violation)")
     axis.set_title(title + ", Garnets")
@@ -86,14 +94,14 @@ def _plateau(axis: Axes, findings: Findings) -> None:
 def _multipliers(axis: Axes, findings: Findings) -> None:
     runs = pick(findings.convergence, "CRPO, tolerance 0")
     longest = max(m.iterations for m in runs)
-    for name in ("CRPO, tolerance 0", "regularised primal-dual"):
+    for name in ("CRPO, tolerance 0", "regularised primal-dual", "POISE, no margin"):
         times, error = over_time(pick(findings.convergence, name), lambda m: m.multiplier_error)
-        axis.plot(times, np.median(error, 1), color=COLOURS[name], marker="o", markersize=3)
+        axis.plot(times, np.maximum(np.median(error, 1), LEAST), color=COLOURS[name], marker="o", markersize=3)
         low, high = np.quantile(error, [0.1, 0.9], axis=1)
-        axis.fill_between(times, np.maximum(low, 1e-4), high, color=COLOURS[name], alpha=0.12, linewidth=0)
+        axis.fill_between(times, np.maximum(low, LEAST), high, color=COLOURS[name], alpha=0.12, linewidth=0)
     axis.loglog()
     axis.set_xlim(right=longest * 1.2)
-    axis.set_ylim(1e-3, 20)
+    axis.set_ylim(LEAST, 20)
     axis.set_xlabel("T")
     axis.set_ylabel("‖λ implied − λ*‖₁ / ‖λ*‖₁")
     axis.set_title("multiplier implied by the last iterate")

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float
 from equipoise.algorithms.rule import Rule
 from equipoise.algorithms.rules.crpo import CRPO
 from equipoise.algorithms.rules.pcrpo import PCRPO
+from equipoise.algorithms.rules.poise import Poise
 from equipoise.algorithms.rules.slack import Schedule, Slack
 from equipoise.gradients.metric import Metric
 from equipoise.theory import bounds
@@ -128,6 +129,16 @@ def hard(tolerance: float) -> CRPO:
     return CRPO(tolerance=tolerance)
 
 
+def unmargined() -> Poise:
+    """Return POISE with the limit itself as its target."""
+    return Poise(margin=0.0)
+
+
+def region(setting: Setting) -> float:
+    """Return the radius δ = log|A|/T of a step, with which T steps could leave the uniform policy behind."""
+    return float(np.log(setting.actions)) / setting.iterations
+
+
 def convergence() -> list[Study]:
     """Return the studies that are run at every T on every problem."""
     return [
@@ -155,6 +166,7 @@ def convergence() -> list[Study]:
             upper=lambda s: np.nan,
             certified=False,
         ),
+        Study("POISE, no margin", lambda s: unmargined(), step=region, upper=lambda s: np.nan),
     ]
 
 
@@ -179,6 +191,14 @@ def sampled(sampling: Sampling) -> list[Study]:
         Study(
             "PCRPO, calibrated, sampled",
             lambda s: band(0.0, 0.0, schedule="calibrated"),
+            certified=False,
+            sampling=sampling,
+        ),
+        Study(
+            "POISE, no margin, sampled",
+            lambda s: unmargined(),
+            step=region,
+            upper=lambda s: np.nan,
             certified=False,
             sampling=sampling,
         ),

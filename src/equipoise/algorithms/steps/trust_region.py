@@ -28,6 +28,9 @@ from equipoise.settings import require, require_positive, require_ranges, settin
 Rebuild = Callable[[Float[Array, " d"]], Policy]
 """A policy from its parameters as one vector."""
 
+Measure = Callable[[Float[Array, " d"]], tuple[Float[Array, ""], Float[Array, " m"]]]
+"""Parameters ↦ the mean KL divergence from where a step starts, and every surrogate's change."""
+
 
 @settings
 class TrustRegion:
@@ -94,7 +97,9 @@ class TrustRegion:
         """Take the first acceptable step among the plan's candidates; the policy stays as it is if there is none."""
         start, rebuild = ravel_pytree(policy)
         natural = self.natural_gradients(policy, samples, objective_gradients(policy, samples))
-        step = self._first_accepted(rebuild, start, samples, natural, plan, seen, rule)
+        step = self.first_accepted(
+            start, natural, plan, seen, rule, self.region(samples), _surrogates(rebuild, start, samples)
+        )
         own = {
             "cos_fisher": cosines(natural.gram)[0, 1:],
             "implied_multiplier": implied_multipliers(natural.gram, seen.per_episode),
@@ -135,21 +140,19 @@ class TrustRegion:
         allowed_loss = self.allowed_loss * env_means.std(0, ddof=1) / jnp.sqrt(env_means.shape[0])
         return Region(self.max_kl, self.min_sin2_phi, allowed_loss)
 
-    def _first_accepted(
+    def first_accepted(
         self,
-        rebuild: Rebuild,
         start: Float[Array, " d"],
-        samples: Samples,
         natural: NaturalGradients,
         plan: Plan,
         seen: Seen,
         rule: Rule,
-    ) -> _Step:
-        """Try the candidates in turn, each with a line search, until one is accepted."""
-        measure = _surrogates(rebuild, start, samples)
-        region = self.region(samples)
+        region: Region,
+        measure: Measure,
+    ) -> Step:
+        """Try the candidates of `plan` in turn, each with a line search from `start`, until one is accepted."""
 
-        def attempt(candidate: Int[Array, ""], before: _Step) -> tuple[Bool[Array, ""], _Step]:
+        def attempt(candidate: Int[Array, ""], before: Step) -> tuple[Bool[Array, ""], Step]:
             direction = rule.direct(natural, plan.wanted[candidate], plan.weights[candidate], seen, region)
             step = direction.step(natural)
 
@@ -157,7 +160,7 @@ class TrustRegion:
                 kl, change = measure(start + share * step)
                 if not self.line_search:
                     return jnp.isfinite(kl), kl
-                near = rule.distance(kl, change, plan.wanted[candidate], seen) <= self.max_kl
+                near = rule.distance(kl, change, plan.wanted[candidate], seen) <= region.max_kl
                 good = near & (direction.goal @ change > 0)
                 return good & (change >= direction.floor).all(), kl
 
@@ -166,7 +169,7 @@ class TrustRegion:
             shortened = direction.shortened(found.share)
             mode = plan.mode if direction.mode is None else jnp.asarray(direction.mode, jnp.int32)
             before = before._replace(mode=jnp.where(candidate == 0, mode, before.mode))
-            taken = _Step(
+            taken = Step(
                 parameters=start + shortened.step(natural),
                 weights=shortened.coefficients,
                 gain=shortened.gain(natural),
@@ -179,20 +182,20 @@ class TrustRegion:
             failed = before._replace(outcome=failure.astype(jnp.int32))
             return found.good, jax.tree.map(lambda a, b: jnp.where(found.good, a, b), taken, failed)
 
-        def try_next(carry: tuple[Array, Array, _Step]) -> tuple[Array, Array, _Step]:
+        def try_next(carry: tuple[Array, Array, Step]) -> tuple[Array, Array, Step]:
             candidate, _, before = carry
             return candidate + 1, *attempt(candidate, before)
 
-        def unfinished(carry: tuple[Array, Array, _Step]) -> Array:
+        def unfinished(carry: tuple[Array, Array, Step]) -> Array:
             return ~carry[1] & (carry[0] < len(plan.wanted))
 
         zero = jnp.zeros((), jnp.int32)
         none = jnp.zeros(len(natural.gradients))
-        nothing = _Step(start, none, none, plan.mode, zero, zero, jnp.zeros(()), zero)
+        nothing = Step(start, none, none, plan.mode, zero, zero, jnp.zeros(()), zero)
         return jax.lax.while_loop(unfinished, try_next, (zero, jnp.zeros((), bool), nothing))[2]
 
     def _heldout(
-        self, policy: Policy, samples: Samples, plan: Plan, step: _Step, seen: Seen, rule: Rule
+        self, policy: Policy, samples: Samples, plan: Plan, step: Step, seen: Seen, rule: Rule
     ) -> Float[Array, " m"]:
         """Return dᵀgᵢ, d computed from every second environment and gᵢ from the others.
 
@@ -207,15 +210,25 @@ class TrustRegion:
         return jnp.where((step.parameters != ravel_pytree(policy)[0]).any(), gain, 0.0)
 
 
-class _Step(NamedTuple):
+class Step(NamedTuple):
+    """A step that was accepted, or none."""
+
     parameters: Float[Array, " d"]
+    """Where it leads; where it started from if there is none."""
     weights: Float[Array, " m"]
+    """cᵢ of the step Σ cᵢuᵢ, uᵢ the natural gradients; all 0 if there is none."""
     gain: Float[Array, " m"]
+    """First-order change of every surrogate."""
     mode: Int[Array, ""]
+    """Index into `rule.MODES`."""
     candidate: Int[Array, ""]
+    """Which candidate of the plan it is."""
     outcome: Int[Array, ""]
+    """Index into `report.OUTCOMES`."""
     kl: Float[Array, ""]
+    """Mean KL divergence from the old policy to the new."""
     backtracks: Int[Array, ""]
+    """How often it was shortened."""
 
 
 def objective_gradients(policy: Policy, samples: Samples) -> Float[Array, "m d"]:
@@ -237,9 +250,7 @@ def implied_multipliers(gram: Float[Array, "m m"], per_episode: Float[Array, " m
     return ratio * per_episode[0] / jnp.where(per_episode[1:] > 0, per_episode[1:], 1.0)
 
 
-def _surrogates(
-    rebuild: Rebuild, start: Float[Array, " d"], samples: Samples
-) -> Callable[[Float[Array, " d"]], tuple[Float[Array, ""], Float[Array, " m"]]]:
+def _surrogates(rebuild: Rebuild, start: Float[Array, " d"], samples: Samples) -> Measure:
     """Return a function of parameters: the mean KL divergence from `start`, and every surrogate's change."""
     flat = samples.flat()
     weight = flat.valid / flat.valid.sum()
