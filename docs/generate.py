@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import ast
-import csv
 import dataclasses
 import functools
 import inspect
@@ -26,6 +25,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from markup import table
+from scores import score
 
 from equipoise.algorithms import ALGORITHMS, FAMILIES, Algorithm, Entry, Learner, Proximal, TrustRegion
 from equipoise.algorithms.rules.unconstrained import Unconstrained
@@ -33,7 +34,6 @@ from equipoise.problem import Batch, Problem, estimate
 
 ROOT = Path(__file__).parents[1]
 PAGES = ROOT / "docs" / "algorithms"
-SCORES = ROOT / "docs" / "results" / "data" / "first_look.csv"
 TASK = "SafetyHopperVelocity-v1"
 
 NOTES = re.compile(r"<!-- notes -->\n(.*?)<!-- /notes -->", re.DOTALL)
@@ -123,15 +123,6 @@ def all_settings(algorithm: Algorithm) -> dict[str, tuple[str, str]]:
     """Return the value and the docstring of every setting of rule, lens and step by its option."""
     parts = ((algorithm.rule, "--"), (algorithm.lens, "--lens."), (algorithm.step, "--step."))
     return {name: (value, doc) for part, prefix in parts for name, value, doc in settings_of(part, prefix)}
-
-
-def table(heading: list[str], rows: list[list[str]]) -> str:
-    """Write a Markdown table; nothing if it has no rows."""
-    if not rows:
-        return ""
-    lines = [" | ".join(cell.replace("|", r"\|") for cell in row) for row in [heading, *rows]]
-    lines.insert(1, "|".join("---" for _ in heading))
-    return "\n".join(f"|{line}|" if line.startswith("---") else f"| {line} |" for line in lines)
 
 
 def settings_table(entry: Entry) -> str:
@@ -290,33 +281,6 @@ def wrapped(text: str) -> str:
     return "\n\n".join(
         textwrap.fill(part, 120, break_long_words=False, break_on_hyphens=False) for part in text.split("\n\n")
     )
-
-
-def score(name: str) -> str:
-    """Write what the first look measured of an algorithm."""
-    rows = []
-    if SCORES.exists():
-        with SCORES.open(newline="", encoding="utf-8") as file:
-            rows = [row for row in csv.DictReader(file) if row["algorithm"] == name]
-    if not rows:
-        return "Not measured yet."
-    cells = []
-    for task in sorted({row["task"] for row in rows}):
-        steps = max(int(row["steps"]) for row in rows if row["task"] == task)
-        seeds = [row for row in rows if (row["task"], int(row["steps"])) == (task, steps)]
-        columns = ("reward", "cost", "violation", "minutes")
-        reward, cost, violation, minutes = ([float(row[column]) for row in seeds] for column in columns)
-        ends = [mean(reward, 0), mean(cost, 1), seeds[0]["limit"], mean(violation, 2), f"{np.mean(minutes):.1f}"]
-        cells.append([task, f"{steps:,}".replace(",", " "), str(len(seeds)), *ends])
-    head = ["task", "steps", "seeds", "reward", "cost", "limit", "violation", "minutes"]
-    said = "Means over seeds, ± the standard error" if any(int(row[2]) > 1 for row in cells) else "One seed: a look"
-    return f"{said} ([first look](../results/first-look.md)).\n\n{table(head, cells)}"
-
-
-def mean(values: list[float], digits: int) -> str:
-    """Write a mean, and its standard error if there are several values."""
-    text = f"{np.mean(values):.{digits}f}".replace("-", "−")
-    return text + (f" ± {np.std(values, ddof=1) / np.sqrt(len(values)):.{digits}f}" if len(values) > 1 else "")
 
 
 # Blocks in pages that are written by hand

@@ -20,11 +20,13 @@ from equipoise import catalogue
 from equipoise.algorithms import ALGORITHMS, MODES, Proximal
 from equipoise.algorithms.steps.report import OUTCOMES
 from equipoise.campaigns import run as campaigns
+from equipoise.campaigns.folder import CampaignFolder
 from equipoise.cli import main
 from equipoise.cli import train as cli_train
 from equipoise.gradients import AGGREGATORS
 from equipoise.gradients.metric import Metric
 from equipoise.report import write as report
+from equipoise.report.results import read_results
 from equipoise.runs import listing
 from equipoise.tasks import TASKS
 from equipoise.theory import experiment
@@ -418,7 +420,9 @@ def load_generator():
     """docs/generate.py, which is no part of the package."""
     spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT / "docs")
+        spec.loader.exec_module(module)
     return module
 
 
@@ -427,6 +431,16 @@ def test_pages_are_those_that_the_registry_gives():
     stale = [path for path, text in generate.pages().items() if path.read_text(encoding="utf-8") != text]
     assert stale == [], "run `make pages`"
     assert {path.stem for path in ALGORITHM_PAGES.glob("*.md")} == {*ALGORITHMS, "README"}
+
+
+def test_a_page_has_what_every_committed_campaign_measured_of_its_algorithm():
+    """Every finished run's task, beside the name that the campaign gives its algorithm."""
+    for folder in sorted((ROOT / "docs" / "results" / "data" / "campaigns").iterdir()):
+        jobs = {(job.task, job.algorithm): job.base for job in CampaignFolder.load(folder).jobs}
+        for run in read_results(folder).runs:
+            page = (ALGORITHM_PAGES / f"{jobs[run.condition.task, run.method]}.md").read_text(encoding="utf-8")
+            section = page.split(f"[{folder.name}](../results/{folder.name}.md)")[1].split("\n\n")[1]
+            assert f"| {run.condition.task} | {run.method} |" in section
 
 
 def test_a_changed_digit_or_word_of_a_page_is_noticed_and_notes_are_kept():
