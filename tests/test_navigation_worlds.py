@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import mujoco.batch
 import numpy as np
 import pytest
 
@@ -239,3 +240,32 @@ def test_a_run_is_resumed_bit_for_bit(tmp_path):
         for name in ("reward", "reward_se", "cost/cost", "kl", "episodes"):
             assert repr(mine[name]) == repr(theirs[name]), name
     np.testing.assert_array_equal(resumed.policy(np.ones(28)), whole.policy(np.ones(28)))
+
+
+GOING_ON = [
+    f"Safety{robot}{world}-v0" for robot in ("Point", "Car", "Doggo", "Racecar", "Ant") for world in ("Goal1", "Push2")
+]
+
+
+@pytest.mark.parametrize("task_id", GOING_ON)
+def test_a_step_that_goes_on_from_the_last_evaluation_has_the_bits_of_one_that_begins_anew(task_id, monkeypatch):
+    """Resets, states put in from outside and other actions in between."""
+    batch = mujoco.batch.Batch
+    going_on = NativePhysics(TASKS[task_id], 3, threads=1)
+    assert going_on._batch.persistent
+    monkeypatch.setattr(mujoco.batch, "Batch", lambda *given, persistent: batch(*given, persistent=False))
+    anew = NativePhysics(TASKS[task_id], 3, threads=1)
+    assert not anew._batch.persistent
+    actions = np.random.default_rng(0).uniform(-1, 1, (12, 3, going_on.model.nu))
+    for simulator in (going_on, anew):
+        simulator.reset(range(3), [np.random.default_rng(seed) for seed in range(3)])
+    for t, action in enumerate(actions):
+        now, then = going_on.step(action), anew.step(action)
+        for found, expected in zip(now, then, strict=True):
+            np.testing.assert_array_equal(found, expected)
+        if t == 4:
+            for simulator in (going_on, anew):
+                simulator.reset([1], [np.random.default_rng(7)])
+        if t == 8:
+            for simulator in (going_on, anew):
+                simulator.set_state(simulator.state.qpos[:1] + 0.01, simulator.state.qvel[:1], [0])
