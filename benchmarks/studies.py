@@ -207,13 +207,11 @@ def tuning(seeds: int) -> Iterator[Job]:
 
 
 def poise(seeds: int) -> Iterator[Job]:
-    """POISE with and without what its settings do, and the rules that it is to be compared with, on tuning tasks."""
+    """POISE with and without what its settings do, on tuning tasks; its rivals are in the campaign `look`."""
     for seed in range(seeds):
         for task in ("SafetyHopper-v4", *TWO):
             for setting, options in POISE.items():
                 yield job("poise", task, seed, 1_000_000, *options, setting=setting)
-            for algorithm in ("pcrpo", "crpo", "trpo_pid", "c_trpo"):
-                yield job(algorithm, task, seed, 1_000_000, setting="default")
 
 
 TRAINING = {

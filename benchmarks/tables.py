@@ -444,6 +444,17 @@ def poise() -> list[list[str]]:
     return table
 
 
+def tried() -> list[list[str]]:
+    """What was tried of POISE and of the step beneath it, and is not in the library."""
+    table = [["task", "algorithm", "what was tried", "seeds", *JUDGED[:4], "swing"]]
+    runs = dict.fromkeys((row["task"], row["algorithm"], row["setting"]) for row in read("tried"))
+    for task, algorithm, setting in sorted(runs, key=lambda run: run[0]):
+        last = finished("tried", task=task, algorithm=algorithm, setting=setting)
+        judged = [*_judged(last)[:4], mean(column(last, "swing"), 1)]
+        table.append([short(task), algorithm, setting, str(len(last)), *judged])
+    return table
+
+
 def ppo_step() -> list[list[str]]:
     """PPO and PPO-Lagrangian with three settings of the step on the tuning tasks."""
     tasks = dict.fromkeys(row["task"] for row in read("tuning"))
@@ -505,6 +516,7 @@ TABLES: dict[str, Table] = {
     "first-look": first_look,
     "first-look-mujoco": first_look_mujoco,
     "poise": poise,
+    "tried": tried,
     "ppo-step": ppo_step,
     "normaliser": normaliser,
     "update": update,
