@@ -10,7 +10,8 @@ import pytest
 from equipoise.errors import UsageError
 from equipoise.training.device import find_device
 
-TWO = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+XLA_FLAGS = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=2"
+TWO = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": XLA_FLAGS}
 TRAIN = """
     import jax, numpy as np, sys
     import equipoise
