@@ -133,7 +133,32 @@ def test_room_is_given_at_first_and_taken_back():
     rule = Poise(room=1.0, until=0.4, margin=0.0)
     targets = [float(rule.target(seen_at((1.0,), (25.0,), fraction))[0]) for fraction in (0.0, 0.2, 0.4, 0.9)]
     assert targets == pytest.approx([50.0, 37.5, 25.0, 25.0])
-    assert rule.scheduled == ("room",) and Poise(room=0.0).scheduled == ()
+    assert rule.scheduled == ("room", "landing") and Poise(room=0.0, landing=0.0).scheduled == ()
+
+
+def test_it_lands_further_inside_and_then_in_shorter_and_shorter_steps():
+    """First the margin doubles; then the radius, the square of a step's length, goes to 0, in a straight line."""
+    rule, fractions = Poise(margin=0.2, landing=0.4, smoothing=0.0), (0.0, 0.6, 0.7, 0.8, 0.9, 0.98)
+    targets = [float(rule.target(seen_at((1.0,), (25.0,), fraction))[0]) for fraction in fractions]
+    assert targets == pytest.approx([20.0, 20.0, 17.5, 15.0, 15.0, 15.0])
+    gradients = jnp.array([[1.0, 0.5], [-1.0, 2.0]])
+    natural = NaturalGradients(gradients, gradients, gradients @ gradients.T)
+
+    def radius(cost, fraction):
+        seen = seen_at((cost,), (25.0,), fraction)
+        memory, plan = rule.plan(rule.init(1), seen)
+        found = rule.direct(natural, plan.wanted[0], plan.weights[0], seen._replace(memory=memory), REGION)
+        step = found.step(natural)
+        return float(step @ step) / (2 * REGION.max_kl)
+
+    above = [radius(1000.0, fraction) for fraction in fractions]
+    np.testing.assert_allclose(np.divide(above, above[0]), [1, 1, 1, 1, 0.5, 0.1], rtol=1e-4)
+    assert [radius(-1000.0, fraction) for fraction in fractions] == [pytest.approx(1.0)] * 6  # no limit binds
+
+
+def test_without_a_landing_it_goes_on_as_before_until_the_end():
+    targets = [float(Poise(landing=0.0).target(seen_at((1.0,), (25.0,), share))[0]) for share in (0.0, 0.5, 0.999)]
+    assert targets == pytest.approx([0.85 * 25] * 3)
 
 
 def test_the_cap_rises_while_violations_last_and_the_integral_never_falls_below_zero():
@@ -158,7 +183,12 @@ def test_a_rejected_step_keeps_the_multiplier_and_promises_nothing():
 
 @pytest.mark.parametrize(
     ("settings", "said"),
-    [({"margin": 1.5}, "margin"), ({"smoothing": 1.0}, "smoothing is 1"), ({"trust": 0.0}, "trust is 0")],
+    [
+        ({"margin": 1.5}, "margin"),
+        ({"landing": -0.1}, "landing"),
+        ({"smoothing": 1.0}, "smoothing is 1"),
+        ({"trust": 0.0}, "trust is 0"),
+    ],
 )
 def test_settings_out_of_range_are_refused(settings, said):
     with pytest.raises(UsageError, match=said):

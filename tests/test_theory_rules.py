@@ -182,7 +182,7 @@ def test_rules_that_choose_their_direction_are_found():
 
 def test_poise_without_a_margin_comes_to_rest_at_the_optimum_with_its_multipliers():
     """The last iterate, not an average: within 0.001 of J* and of the limits, λ within 0.01 of λ*."""
-    rule = dataclasses.replace(RULES["poise"], margin=0.0)
+    rule = dataclasses.replace(RULES["poise"], margin=0.0, landing=0.0)
     for ensemble in ENSEMBLES:
         n = len(ensemble.cmdps)
         found = run(ensemble.stacked, stacked([rule] * n), np.full(n, 1e-4), 4000)
@@ -194,7 +194,7 @@ def test_poise_without_a_margin_comes_to_rest_at_the_optimum_with_its_multiplier
 
 def test_poises_margin_costs_what_the_limits_at_its_target_cost():
     """It comes to rest at (1 − margin)·b: at the optimum of those limits."""
-    rule = RULES["poise"]
+    rule = dataclasses.replace(RULES["poise"], landing=0.0)
     n = len(ONE_COST.cmdps)
     found = run(ONE_COST.stacked, stacked([rule] * n), np.full(n, 1e-4), 4000)
     for cmdp, last in zip(ONE_COST.cmdps, found.last, strict=True):

@@ -130,8 +130,8 @@ def hard(tolerance: float) -> CRPO:
 
 
 def unmargined() -> Poise:
-    """Return POISE with the limit itself as its target."""
-    return Poise(margin=0.0)
+    """Return POISE with the limit itself as its target, and no landing."""
+    return Poise(margin=0.0, landing=0.0)
 
 
 def region(setting: Setting) -> float:

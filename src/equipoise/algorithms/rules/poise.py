@@ -6,6 +6,8 @@ reward. A switch has to choose among the four, jumps between them, and forgets w
 in every update, as the least that is predicted to bring the cost where it should be next:
 
     target   b' = (1 − margin)·b,   1 + room times as wide at first, and less so until a share `until`
+    landing  twice the margin, come to in the first half of the last share of training; shorter and shorter steps in
+             the second half
     goal     b' + (1 − approach)·[Ĵ − b']₊                  from above, not in one step
     ahead    Ĵ − trust·Δ(λ)                                 Δ(λ): by how much d(λ) lowers the cost, to first order
     miss     e ← (1 − correction)·e + correction·(Ĵ − the last ahead)               a disturbance observer
@@ -18,6 +20,9 @@ large only after violations have lasted, so that noise and one bad batch do not 
 the weight of the cost's advantages, of standard deviation 1, beside a weight of 1 of the reward's. While no limit binds
 λ is 0, and a step is TRPO's to the last bit. Where reward and costs oppose each other the step is short, as PCRPO's
 is: scaled back to full length, their difference would be mostly noise.
+
+A policy's cost jumps with every step, and where training simply stops, the last one is as often above the limit as
+inside. So it lands: further inside, and with steps whose radius goes to 0, as long as they weigh a cost.
 
 With K limits, each has its memory and its λ; they are found one after the other, the others held, in twelve sweeps.
 A limit of 0 has no relative violation: there it is the violation itself.
@@ -76,6 +81,9 @@ class Poise(Rule):
     """By which share of itself the target is wider at the start of training."""
     until: float = 0.4
     """Share of training after which the target has come down to where it stays."""
+    landing: float = 0.2
+    """The last share of training, in whose first half the margin doubles, and in whose second half steps that weigh a
+    cost become shorter and shorter, so that the last policy is within the limit; 0 for no landing."""
     approach: float = 0.5
     """From above the target, the share of the way back that an update should go."""
     trust: float = 0.5
@@ -96,13 +104,14 @@ class Poise(Rule):
 
     @property
     def scheduled(self) -> tuple[str, ...]:
-        """Names of the settings that make it depend on the share of training done: `room`, above 0."""
-        return ("room",) * (self.room > 0)
+        """Names of the settings that make it depend on the share of training done: `room` and `landing`, above 0."""
+        return ("room",) * (self.room > 0) + ("landing",) * (self.landing > 0)
 
     def check(self) -> None:
         """Raise `UsageError` naming the first setting that is not allowed."""
         finite = (0, 1e30)
-        require_ranges(self, margin=(0, 1), until=(0, 1), approach=(0, 1), trust=(0, 1), correction=(0, 1))
+        require_ranges(self, margin=(0, 1), until=(0, 1), landing=(0, 1), approach=(0, 1), trust=(0, 1))
+        require_ranges(self, correction=(0, 1))
         require_ranges(self, room=finite, rate=finite, slack=finite, winding=finite, smoothing=(0, 1))
         require(self.smoothing < 1, "smoothing is 1; allowed: below 1")
         require(self.trust > 0, "trust is 0; allowed: above 0")
@@ -114,7 +123,13 @@ class Poise(Rule):
     def target(self, seen: Seen) -> Float[Array, " K"]:
         """Return the costs per episode at which training is to rest, given the share of it that is done."""
         left = jnp.clip(1 - seen.fraction / jnp.maximum(self.until, 1e-6), 0.0, 1.0)
-        return jnp.asarray(seen.limits, jnp.float32) * (1 - self.margin) * (1 + self.room * left)
+        lowered = jnp.clip(2 - 2 * self._aloft(seen), 0.0, 1.0)
+        margin = jnp.minimum(self.margin * (1 + lowered), 1.0)
+        return jnp.asarray(seen.limits, jnp.float32) * (1 - margin) * (1 + self.room * left)
+
+    def _aloft(self, seen: Seen) -> Float[Array, ""]:
+        """Return which share of the landing is still to come: 1 until it begins."""
+        return jnp.clip((1 - seen.fraction) / jnp.maximum(self.landing, 1e-6), 0.0, 1.0)
 
     def goal(self, seen: Seen) -> Float[Array, " K"]:
         """Return where the costs per episode should be after this update."""
@@ -154,8 +169,11 @@ class Poise(Rule):
         least = least_multipliers(natural.gram, self._fall(memory, seen, to), self.cap(memory, seen), self.shorten)
         multiplier = self.smoothing * memory.multiplier + (1 - self.smoothing) * least
         weights = jnp.concatenate([jnp.ones(1), multiplier])
-        found = weighted(natural, weights, to, agreement(natural.gram, weights) if self.shorten else 1.0)
-        return found._replace(mode=jnp.where((multiplier > 0).any(), BALANCE, REWARD))
+        binding = (multiplier > 0).any()
+        share = agreement(natural.gram, weights) if self.shorten else 1.0
+        share = share * jnp.where(binding, jnp.clip(2 * self._aloft(seen), 0.0, 1.0), 1.0)
+        found = weighted(natural, weights, to, share)
+        return found._replace(mode=jnp.where(binding, BALANCE, REWARD))
 
     def _fall(self, memory: Observed, seen: Seen, to: Region) -> Float[Array, " K"]:
         """Return by how much every cost has to fall, in units of its surrogate in a trust region of radius 1."""
