@@ -56,12 +56,22 @@ SETTINGS = {
     "omnisafe": "--preset omnisafe",
 }
 """What is tried of PPO's step."""
+NO_LANDING = ("--landing", "0")
 POISE = {
     "default": (),
-    "full length": ("--shorten", "False"),
-    "margin 5 %": ("--margin", "0.05"),
-    "margin 5 %, full length": ("--margin", "0.05", "--shorten", "False"),
-    "margin 5 %, full length, room 1": ("--margin", "0.05", "--shorten", "False", "--room", "1"),
+    "no landing": NO_LANDING,
+    "no landing, full length": (*NO_LANDING, "--shorten", "False"),
+    "no landing, margin 5 %": (*NO_LANDING, "--margin", "0.05"),
+    "no landing, margin 5 %, full length": (*NO_LANDING, "--margin", "0.05", "--shorten", "False"),
+    "no landing, margin 5 %, full length, room 1": (
+        *NO_LANDING,
+        "--margin",
+        "0.05",
+        "--shorten",
+        "False",
+        "--room",
+        "1",
+    ),
 }
 """What is tried of POISE."""
 WINDOW = 100_000
