@@ -433,26 +433,27 @@ def first_look_mujoco() -> list[list[str]]:
     return _look(SHORT[:2])
 
 
-def poise() -> list[list[str]]:
-    """POISE with several settings, and other rules, on three tuning tasks."""
-    table = [["task", "algorithm", "setting", "seeds", *JUDGED[:4], "swing", "certified"]]
-    runs = dict.fromkeys((row["task"], row["algorithm"], row["setting"]) for row in read("poise"))
+def _by_setting(study: str, heading: str) -> list[list[str]]:
+    """Return a line for each setting of each algorithm on each task; certificates where the study has them."""
+    rows = read(study)
+    evaluated = "eval_upper" in rows[0]
+    table = [["task", "algorithm", heading, "seeds", *JUDGED[:4], "swing", *["certified"] * evaluated]]
+    runs = dict.fromkeys((row["task"], row["algorithm"], row["setting"]) for row in rows)
     for task, algorithm, setting in sorted(runs, key=lambda run: run[0]):
-        last = finished("poise", task=task, algorithm=algorithm, setting=setting)
-        judged = [*_judged(last)[:4], mean(column(last, "swing"), 1), certified(last)]
-        table.append([short(task), algorithm, setting, str(len(last)), *judged])
+        last = finished(study, task=task, algorithm=algorithm, setting=setting)
+        ends = [mean(column(last, "swing"), 1), *([certified(last)] if evaluated else [])]
+        table.append([short(task), algorithm, setting, str(len(last)), *_judged(last)[:4], *ends])
     return table
+
+
+def poise() -> list[list[str]]:
+    """POISE with several settings on three tuning tasks."""
+    return _by_setting("poise", "setting")
 
 
 def tried() -> list[list[str]]:
     """What was tried of POISE and of the step beneath it, and is not in the library."""
-    table = [["task", "algorithm", "what was tried", "seeds", *JUDGED[:4], "swing"]]
-    runs = dict.fromkeys((row["task"], row["algorithm"], row["setting"]) for row in read("tried"))
-    for task, algorithm, setting in sorted(runs, key=lambda run: run[0]):
-        last = finished("tried", task=task, algorithm=algorithm, setting=setting)
-        judged = [*_judged(last)[:4], mean(column(last, "swing"), 1)]
-        table.append([short(task), algorithm, setting, str(len(last)), *judged])
-    return table
+    return _by_setting("tried", "what was tried")
 
 
 def ppo_step() -> list[list[str]]:

@@ -9,10 +9,8 @@ from pathlib import Path
 import numpy as np
 from markup import table
 
-from equipoise import statistics
 from equipoise.campaigns.folder import CampaignFolder
-from equipoise.campaigns.job import Job
-from equipoise.report.cells import Cell, Cells, mean_over_seeds
+from equipoise.report.cells import Cell, Cells, mean_violation
 from equipoise.report.results import method_name, read_results
 from equipoise.statistics import Interval
 
@@ -55,7 +53,7 @@ def of_campaign(folder: Path, name: str) -> str:
 @functools.cache
 def campaign(folder: Path) -> tuple[Cells, dict[str, str], int]:
     """Return a campaign's results, the algorithm that each of its methods is, and its runs' steps."""
-    jobs: list[Job] = list(CampaignFolder.load(folder).jobs)
+    jobs = CampaignFolder.load(folder).jobs
     bases = {method_name(job.algorithm, job.varied): job.base for job in jobs}
     return Cells(read_results(folder)), bases, jobs[0].total_steps
 
@@ -66,7 +64,6 @@ def campaign_rows(cells: Cells, cell: Cell, steps: int) -> list[list[str]]:
     minutes = float(np.mean([run.minutes for run in runs]))
     rows = []
     for cost in cell.costs:
-        short = [statistics.shortfall(run.updates[f"cost/{cost.name}"], cost.limit) for run in runs]
         rows.append(
             [
                 cell.condition.label,
@@ -78,7 +75,7 @@ def campaign_rows(cells: Cells, cell: Cell, steps: int) -> list[list[str]]:
                 interval(cost.mean, 1),
                 f"{cost.limit:g}",
                 f"{cost.certified_runs} of {len(runs)}",
-                interval(mean_over_seeds(np.array(short)), 2),
+                interval(mean_violation(runs, cost.name), 2),
                 f"{minutes:.1f}",
             ]
         )

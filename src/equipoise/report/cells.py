@@ -76,6 +76,13 @@ def mean_over_seeds(values: Float[np.ndarray, " seeds"]) -> Interval:
     return Interval(float(values[0]), float("nan"), float("nan"))
 
 
+def mean_violation(runs: Sequence[RunResult], name: str) -> Interval:
+    """Return the mean over iterations, then over seeds, of (Ĵ − d)⁺/d of a cost during training."""
+    return mean_over_seeds(
+        np.array([statistics.shortfall(run.updates[f"cost/{name}"], run.limits[name]) for run in runs])
+    )
+
+
 def make_cell(condition: Condition, method: str, split: str, runs: Sequence[RunResult]) -> Cell:
     """Summarise the runs of an algorithm on a condition."""
     rewards = np.array([run.episodes[split]["reward"].mean() for run in runs])

@@ -9,7 +9,7 @@ import numpy as np
 from equipoise import statistics
 from equipoise.campaigns.columns import SPLITS
 from equipoise.palette import MODE_BACKGROUNDS
-from equipoise.report.cells import Cell, Cells, CostCell, mean_over_seeds, run_certified
+from equipoise.report.cells import Cell, Cells, CostCell, mean_violation, run_certified
 from equipoise.report.curves import mean_angle, share_inside
 from equipoise.report.front import fronts
 from equipoise.report.numbers import beside, interval, number, percent, percent_interval
@@ -122,9 +122,8 @@ def training_table(cells: Cells) -> Table:
         for cell in cells.of(condition):
             runs = cells.results.of(condition, cell.method)
             shares = [np.mean([(run.updates["mode"] == mode).mean() for run in runs]) for mode in MODE_BACKGROUNDS]
-            for name, limit in runs[0].limits.items():
-                short = [statistics.shortfall(run.updates[f"cost/{name}"], limit) for run in runs]
-                violation = mean_over_seeds(np.array(short))
+            for name in runs[0].limits:
+                violation = mean_violation(runs, name)
                 inside = share_inside(runs, name)
                 angle = mean_angle(runs, name)
                 rows.append(

@@ -125,15 +125,14 @@ def move(
     following, plan = rule.plan(memory, seen)
     seen = seen._replace(memory=following)
     if in_a_region(rule):
-        made, taken = within(rule, parameters, natural, plan, seen, view, step)
+        made, weights, gain = within(rule, parameters, natural, plan, seen, view, step)
     else:
         weights = mixture(natural, plan, rule) if rule.projects else plan.weights[0]
-        made = Move(jnp.tensordot(weights, view.quality, 1), weights, plan.mode)
-        cos = cosines(geometry(natural, rule.metric).gram)[0, 1:]
-        taken = Taken(plan.mode, cos, weights, natural.gram @ weights)
+        made, gain = Move(jnp.tensordot(weights, view.quality, 1), weights, plan.mode), natural.gram @ weights
     if isinstance(rule, Bonus):
         made = made._replace(direction=made.direction + rule.bonus(view.policy, view.quality_of))
-    following = rule.after(following, taken)
+    cos = cosines(rule.geometry(natural, seen).gram)[0, 1:]
+    following = rule.after(following, Taken(made.mode, cos, weights, gain))
     # The memory keeps its precision from step to step, whatever a rule computes in.
     following = jax.tree.map(lambda new, old: jnp.asarray(new, old.dtype), following, memory)
     return following, made
@@ -147,8 +146,11 @@ def within(
     seen: Seen,
     view: View,
     max_kl: Float[Array, ""],
-) -> tuple[Move, Taken]:
-    """Return the step in a trust region of radius `max_kl`, found by the library's own search."""
+) -> tuple[Move, Float[Array, " m"], Float[Array, " m"]]:
+    """Return the step in a trust region of radius `max_kl`, found by the library's own search.
+
+    With it, as a rule is told them, its weights of the standardised objectives and what they gain by it.
+    """
     share, remaining = view.exact.occupancy[:, None], 1 - view.cmdp.discount
     old = jax.nn.log_softmax(parameters)
 
@@ -161,12 +163,8 @@ def within(
     region = Region(max_kl, NEARLY_STATIONARY, jnp.zeros_like(seen.per_episode))
     found = SEARCH.first_accepted(parameters.ravel(), natural, plan, seen, rule, region, measure)
     moved = found.parameters.reshape(parameters.shape) - parameters
-    cos = cosines(rule.geometry(natural, seen).gram)[0, 1:]
-    weights = found.weights / seen.per_episode / max_kl
-    return (
-        Move(moved * remaining / max_kl, weights, found.mode),
-        Taken(found.mode, cos, found.weights, seen.per_episode * found.gain),
-    )
+    made = Move(moved * remaining / max_kl, found.weights / seen.per_episode / max_kl, found.mode)
+    return made, found.weights, seen.per_episode * found.gain
 
 
 def _deviation(view: View, advantage: Float[Array, "m S A"]) -> Float[Array, " m"]:
