@@ -33,6 +33,7 @@ from equipoise.theory import experiment
 from equipoise.training import loop
 from equipoise.training.config import VERSION, make_simulator
 from equipoise.training.run import Run
+from scripts import load
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -416,18 +417,8 @@ def test_every_mode_and_outcome_is_documented():
 ALGORITHM_PAGES = ROOT / "docs" / "algorithms"
 
 
-def load_generator():
-    """docs/generate.py, which is no part of the package."""
-    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
-    module = importlib.util.module_from_spec(spec)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(ROOT / "docs")
-        spec.loader.exec_module(module)
-    return module
-
-
 def test_pages_are_those_that_the_registry_gives():
-    generate = load_generator()
+    generate = load("docs/generate.py")
     stale = [path for path, text in generate.pages().items() if path.read_text(encoding="utf-8") != text]
     assert stale == [], "run `make pages`"
     assert {path.stem for path in ALGORITHM_PAGES.glob("*.md")} == {*ALGORITHMS, "README"}
@@ -444,7 +435,7 @@ def test_a_page_has_what_every_committed_campaign_measured_of_its_algorithm():
 
 
 def test_a_changed_digit_or_word_of_a_page_is_noticed_and_notes_are_kept():
-    generate = load_generator()
+    generate = load("docs/generate.py")
     page = (ALGORITHM_PAGES / "crpo.md").read_text(encoding="utf-8")
     for changed in (page.replace("`0.05`", "`0.06`"), page.replace("hard switch", "soft switch")):
         assert changed != page

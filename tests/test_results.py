@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import sys
 from pathlib import Path
 
 import pytest
 
+from scripts import load
 from synthetic import make_campaign
 
 ROOT = Path(__file__).parents[1]
 
 
-def load_tables():
-    """benchmarks/tables.py, which is no part of the package."""
-    spec = importlib.util.spec_from_file_location("tables", ROOT / "benchmarks" / "tables.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["tables"] = module
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(ROOT / "benchmarks")  # as it is for a file that is run
-        spec.loader.exec_module(module)
-    return module
-
-
-tables = load_tables()
+tables = load("benchmarks/tables.py")
 PAGES = tables.pages()
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 

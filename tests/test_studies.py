@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
-import sys
-from pathlib import Path
 
 import pytest
 
 from equipoise.cli import main
 from equipoise.training import loop
 from equipoise.training.config import make_simulator
-
-FILE = Path(__file__).parents[1] / "benchmarks" / "studies.py"
-
-
-def load_studies():
-    """benchmarks/studies.py, which is no part of the package."""
-    spec = importlib.util.spec_from_file_location("studies", FILE)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["studies"] = module  # where its dataclasses are looked for
-    spec.loader.exec_module(module)
-    return module
+from scripts import load
 
 
 def kinds(jobs):
@@ -34,7 +21,7 @@ def kinds(jobs):
     return list(found.values())
 
 
-studies = load_studies()
+studies = load("benchmarks/studies.py")
 
 
 class UnderstoodError(Exception):
