@@ -59,12 +59,12 @@ SETTINGS = {
 NO_LANDING = ("--landing", "0")
 POISE = {
     "default": (),
-    "full length": ("--no-shorten",),
+    "full length": ("--shorten", "0",),
     "no landing": NO_LANDING,
-    "no landing, full length": (*NO_LANDING, "--no-shorten"),
+    "no landing, full length": (*NO_LANDING, "--shorten", "0"),
     "no landing, margin 5 %": (*NO_LANDING, "--margin", "0.05"),
-    "no landing, margin 5 %, full length": (*NO_LANDING, "--margin", "0.05", "--no-shorten"),
-    "no landing, margin 5 %, full length, room 1": (*NO_LANDING, *"--margin 0.05 --no-shorten --room 1".split()),
+    "no landing, margin 5 %, full length": (*NO_LANDING, "--margin", "0.05", "--shorten", "0"),
+    "no landing, margin 5 %, full length, room 1": (*NO_LANDING, *"--margin 0.05 --shorten 0 --room 1".split()),
 }
 """What is tried of POISE."""
 WINDOW = 100_000

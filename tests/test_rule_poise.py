@@ -26,9 +26,9 @@ def seen_at(costs, limits, fraction=0.5, per_episode=4.0):
 
 
 def gain(gram, multipliers, shorten=False):
-    """What a step (1, λ) of length 1 in the metric gains of every cost; in NumPy."""
+    """What a step (1, λ) gains of every cost, in a region of radius 1 that it shortens; in NumPy."""
     weights = np.array([1.0, *multipliers])
-    share = min(1.0, weights @ gram @ weights / (weights**2 @ np.diagonal(gram))) if shorten else 1.0
+    share = min(1.0, weights @ gram @ weights / (weights**2 @ np.diagonal(gram))) ** shorten
     return (gram @ weights)[1:] * np.sqrt(share / (weights @ gram @ weights))
 
 
@@ -38,7 +38,7 @@ def gram_of(m, seed):
     return vectors @ vectors.T
 
 
-def least(gram, fall, cap, shorten=False):
+def least(gram, fall, cap, shorten=0.0):
     found = least_multipliers(*(jnp.asarray(x, jnp.float32) for x in (gram, fall, cap)), shorten)
     return np.asarray(found, float)
 
@@ -47,7 +47,7 @@ def least(gram, fall, cap, shorten=False):
 
 
 @pytest.mark.parametrize("seed", range(8))
-@pytest.mark.parametrize("shorten", [False, True])
+@pytest.mark.parametrize("shorten", [0.0, 0.5, 1.0])
 def test_a_multiplier_is_the_least_that_gains_enough(seed, shorten):
     gram = gram_of(2, seed)
     from_, to = gain(gram, [0.0], shorten)[0], gain(gram, [8.0], shorten)[0]
@@ -55,6 +55,14 @@ def test_a_multiplier_is_the_least_that_gains_enough(seed, shorten):
     found = least(gram, [wanted], [8.0], shorten)
     assert 0 < found[0] < 8
     assert gain(gram, found, shorten)[0] == pytest.approx(wanted, abs=1e-4 * abs(to - from_))
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("shorten", [0.0, 0.5, 1.0])
+def test_a_cost_is_lowered_more_the_more_it_weighs(seed, shorten):
+    """Which is what halving an interval rests on."""
+    gained = [gain(gram_of(2, seed), [multiplier], shorten)[0] for multiplier in np.linspace(0.0, 20.0, 400)]
+    assert (np.diff(gained) >= -1e-12).all() and gained[-1] > gained[0]
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -84,6 +92,20 @@ def test_what_agrees_is_not_shortened_and_what_cancels_vanishes():
     assert float(agreement(jnp.eye(2), jnp.array([1.0, 3.0]))) == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize("shorten", [0.0, 0.3, 1.0])
+def test_a_step_is_shortened_by_that_power_of_the_agreement(shorten):
+    rule = Poise(shorten=shorten, landing=0.0, smoothing=0.0, slack=1e3)
+    gradients = jnp.array([[1.0, 0.5], [-1.0, 2.0]])
+    natural = NaturalGradients(gradients, gradients, gradients @ gradients.T)  # F = 1
+    memory, plan = rule.plan(rule.init(1), seen_at((24.0,), (25.0,)))
+    seen = seen_at((24.0,), (25.0,))._replace(memory=memory)
+    found = rule.direct(natural, plan.wanted[0], plan.weights[0], seen, REGION)
+    agreed = agreement(natural.gram, found.coefficients / found.coefficients[0])
+    assert 0 < float(agreed) < 1
+    length = float((found.step(natural) ** 2).sum() / 2)  # ½ sᵀF s, the divergence to second order
+    assert length == pytest.approx(float(REGION.max_kl * agreed**shorten), rel=1e-4)
+
+
 # What it remembers
 
 
@@ -106,7 +128,7 @@ def test_a_lasting_disturbance_is_observed():
 
 
 def test_what_is_predicted_is_the_trusted_share_and_what_predictions_missed():
-    rule = Poise(shorten=False, smoothing=0.0, slack=1e3, margin=0.0)
+    rule = Poise(shorten=0.0, smoothing=0.0, slack=1e3, margin=0.0)
     gradients = jnp.array([[1.0, 0.5], [-1.0, 2.0]])
     natural = NaturalGradients(gradients, gradients, gradients @ gradients.T)  # F = 1
     memory, plan = rule.plan(rule.init(1), seen_at((24.0,), (25.0,)))

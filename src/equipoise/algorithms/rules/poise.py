@@ -39,7 +39,7 @@ from jaxtyping import Array, Bool, Float
 from equipoise.algorithms.direction import Direction, Region, weighted
 from equipoise.algorithms.rule import BALANCE, REWARD, Plan, Rule, Seen, Taken, single
 from equipoise.numerics.krylov import NaturalGradients
-from equipoise.settings import require, require_ranges, settings, static
+from equipoise.settings import require, require_ranges, settings
 
 SWEEPS = 12
 """How often every multiplier is found anew, given the others."""
@@ -98,9 +98,10 @@ class Poise(Rule):
     """What a unit of the integral adds to the largest λ."""
     smoothing: float = 0.5
     """Share of the old λ in the new one."""
-    shorten: bool = static(default=True)
-    """Whether a step is shortened as reward and costs cancel each other in it: to the radius δ·‖Σ wᵢgᵢ‖²/Σ ‖wᵢgᵢ‖².
-    Costs then swing less around the limit; without it, more reward is earned, by more violations."""
+    shorten: float = 1.0
+    """How much shorter a step is as reward and costs cancel each other in it: its radius is δ·(‖Σ wᵢgᵢ‖²/Σ ‖wᵢgᵢ‖²) to
+    this power. The higher, the less costs swing around the limit, and the more slowly a policy learns there; 0: always
+    of full length."""
 
     @property
     def scheduled(self) -> tuple[str, ...]:
@@ -111,7 +112,7 @@ class Poise(Rule):
         """Raise `UsageError` naming the first setting that is not allowed."""
         finite = (0, 1e30)
         require_ranges(self, margin=(0, 1), until=(0, 1), landing=(0, 1), approach=(0, 1), trust=(0, 1))
-        require_ranges(self, correction=(0, 1))
+        require_ranges(self, correction=(0, 1), shorten=(0, 1))
         require_ranges(self, room=finite, rate=finite, slack=finite, winding=finite, smoothing=(0, 1))
         require(self.smoothing < 1, "smoothing is 1; allowed: below 1")
         require(self.trust > 0, "trust is 0; allowed: above 0")
@@ -170,7 +171,7 @@ class Poise(Rule):
         multiplier = self.smoothing * memory.multiplier + (1 - self.smoothing) * least
         weights = jnp.concatenate([jnp.ones(1), multiplier])
         binding = (multiplier > 0).any()
-        share = agreement(natural.gram, weights) if self.shorten else 1.0
+        share = agreement(natural.gram, weights) ** self.shorten
         share = share * jnp.where(binding, jnp.clip(2 * self._aloft(seen), 0.0, 1.0), 1.0)
         found = weighted(natural, weights, to, share)
         return found._replace(mode=jnp.where(binding, BALANCE, REWARD))
@@ -205,19 +206,19 @@ def agreement(gram: Float[Array, "m m"], weights: Float[Array, " m"]) -> Float[A
 
 
 def least_multipliers(
-    gram: Float[Array, "m m"], fall: Float[Array, " K"], cap: Float[Array, " K"], shorten: bool
+    gram: Float[Array, "m m"], fall: Float[Array, " K"], cap: Float[Array, " K"], shorten: float
 ) -> Float[Array, " K"]:
     """Return the least λ ≤ `cap` for which the step (1, λ), of length 1 in the metric of `gram`, gains `fall`.
 
-    With `shorten`, the step is as short as its parts cancel each other. An objective's gain on a step of length 1 never
-    falls with its own weight, by the Cauchy–Schwarz inequality, so that halving an interval finds each λ_k given the
-    others. Where even the cap is not enough, it is the cap.
+    Its radius is its parts' `agreement` to the power of `shorten`. An objective's gain never falls with its own weight,
+    neither on a step of length 1, by the Cauchy–Schwarz inequality, nor on one that is shortened, so that halving an
+    interval finds each λ_k given the others. Where even the cap is not enough, it is the cap.
     """
 
     def gain(multiplier: Float[Array, " K"], k: Array) -> Array:
         weights = jnp.concatenate([jnp.ones(1), multiplier])
         square = jnp.maximum(weights @ gram @ weights, 0.0)
-        share = agreement(gram, weights) if shorten else 1.0
+        share = agreement(gram, weights) ** shorten
         return jnp.where(
             square > 0, (gram @ weights)[1 + k] * jnp.sqrt(share / jnp.where(square > 0, square, 1.0)), 0.0
         )
