@@ -59,7 +59,8 @@ SETTINGS = {
 NO_LANDING = ("--landing", "0")
 POISE = {
     "default": (),
-    "full length": ("--shorten", "0",),
+    "full length": ("--shorten", "0"),
+    "shortened half as much": ("--shorten", "0.5"),
     "no landing": NO_LANDING,
     "no landing, full length": (*NO_LANDING, "--shorten", "0"),
     "no landing, margin 5 %": (*NO_LANDING, "--margin", "0.05"),
