@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from jaxtyping import install_import_hook
 
-from quick_compiling import quick_compiling
+from compiling import quick_compiling
 
 # One cache of compiled code for all tests and the processes they start, empty at first.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp(prefix="equipoise-tests-"))

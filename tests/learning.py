@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import NamedTuple
 
 import jax
@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import jaxtyping
 import numpy as np
 
+from compiling import compiled_for_long
 from equipoise.algorithms import ALGORITHMS, Learner, LearnerState, Proximal, Report, Slack, TrustRegion
 from equipoise.algorithms.rules.dual_ascent import DualAscent
 from equipoise.algorithms.rules.multiplier import Multiplier
@@ -32,6 +33,9 @@ PROXIMAL = Proximal(learning_rate=3e-3, decay=False, epochs=5, minibatch_size=20
 CHECKED = 3
 """Iterations of a training whose types and shapes are checked. What follows are the same calls on the same shapes, and
 to check them again would be a third of the time."""
+
+LONG = 20
+"""Iterations of a training whose updates are worth to be optimised."""
 
 RULES = {
     # A thin band: with the default one PCRPO rests inside the limit, by design.
@@ -114,11 +118,12 @@ def train(algorithm, probe, limits, iterations=50, steps=20, seed=0, state=None,
     simulator, first = start(algorithm, probe, limits, seed)
     state = first if state is None else state
     history = []
-    for i in range(begin, iterations):
-        with types_checked(i < begin + CHECKED):
-            renew_budget(simulator, algorithm, state, tuple(limits))
-            batch = collect(simulator, Actor(state.policy, state.observations), steps, (seed, i)).batch
-            fraction = jnp.asarray(i / iterations)
-            state, report = update(algorithm, state, batch, jnp.asarray(limits), fraction, jax.random.key(i))
-        history.append((batch.estimate, report))
+    with compiled_for_long() if iterations - begin >= LONG else nullcontext():
+        for i in range(begin, iterations):
+            with types_checked(i < begin + CHECKED):
+                renew_budget(simulator, algorithm, state, tuple(limits))
+                batch = collect(simulator, Actor(state.policy, state.observations), steps, (seed, i)).batch
+                fraction = jnp.asarray(i / iterations)
+                state, report = update(algorithm, state, batch, jnp.asarray(limits), fraction, jax.random.key(i))
+            history.append((batch.estimate, report))
     return Trained(state, history)

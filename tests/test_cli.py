@@ -192,19 +192,25 @@ def test_mistakes_in_python_are_told_and_leave_nothing(tmp_path):
 
 
 def test_a_ctrl_c_that_python_ignores_is_heard(monkeypatch, capsys):
-    """One that comes while a destructor runs is dropped by Python; a training would go on."""
+    """One that comes while a destructor runs is dropped by Python; a training would go on, or a command wait."""
+    waited = []
 
     class Interrupted:
         def __del__(self):
             signal.raise_signal(signal.SIGINT)
 
     def train(_):
-        Interrupted()
-        time.sleep(60)
+        begin = time.monotonic()
+        try:
+            Interrupted()
+            time.sleep(60)
+        finally:
+            waited.append(time.monotonic() - begin)
 
     monkeypatch.setattr(sys.modules["equipoise.cli.main"], "_function", lambda _: train)
     assert main(["train"]) == 130
     assert capsys.readouterr().err == "\nequipoise: stopped\n"
+    assert waited[0] < 30  # seconds: what waits is woken
 
 
 def test_a_run_folder_that_exists_is_not_touched(tmp_path, capsys):

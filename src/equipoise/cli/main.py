@@ -7,6 +7,7 @@ import contextlib
 import importlib
 import io
 import os
+import signal
 import sys
 import threading
 import warnings
@@ -120,7 +121,7 @@ def _interrupts_heard() -> Iterator[None]:
 
     def again(lost: sys.UnraisableHookArgs) -> None:
         if issubclass(lost.exc_type, KeyboardInterrupt):
-            threading.Timer(0.01, _thread.interrupt_main).start()  # raised at once, it would be lost again
+            threading.Timer(0.01, _interrupt).start()  # raised at once, it would be lost again
         else:
             usual(lost)
 
@@ -129,6 +130,15 @@ def _interrupts_heard() -> Iterator[None]:
         yield
     finally:
         sys.unraisablehook = usual
+
+
+def _interrupt() -> None:
+    """Send this process a Ctrl-C, one that also wakes what waits where the system knows signals of threads."""
+    main_thread = threading.main_thread().ident
+    if hasattr(signal, "pthread_kill") and main_thread is not None:
+        signal.pthread_kill(main_thread, signal.SIGINT)
+    else:
+        _thread.interrupt_main()
 
 
 def _run(command: str, rest: list[str]) -> None:
