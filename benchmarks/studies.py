@@ -56,16 +56,22 @@ SETTINGS = {
     "omnisafe": "--preset omnisafe",
 }
 """What is tried of PPO's step."""
-NO_LANDING = ("--landing", "0")
+WHOLE_NOISE = ("--noise-share", "1")
+NO_LANDING = (*WHOLE_NOISE, "--landing", "0")
 POISE = {
     "default": (),
-    "full length": ("--shorten", "0"),
     "shortened half as much": ("--shorten", "0.5"),
-    "no landing": NO_LANDING,
-    "no landing, full length": (*NO_LANDING, "--shorten", "0"),
-    "no landing, margin 5 %": (*NO_LANDING, "--margin", "0.05"),
-    "no landing, margin 5 %, full length": (*NO_LANDING, "--margin", "0.05", "--shorten", "0"),
-    "no landing, margin 5 %, full length, room 1": (*NO_LANDING, *"--margin 0.05 --shorten 0 --room 1".split()),
+    "noise share 1": WHOLE_NOISE,
+    "noise share 1, full length": (*WHOLE_NOISE, "--shorten", "0"),
+    "noise share 1, shortened half as much": (*WHOLE_NOISE, "--shorten", "0.5"),
+    "noise share 1, no landing": NO_LANDING,
+    "noise share 1, no landing, full length": (*NO_LANDING, "--shorten", "0"),
+    "noise share 1, no landing, margin 5 %": (*NO_LANDING, "--margin", "0.05"),
+    "noise share 1, no landing, margin 5 %, full length": (*NO_LANDING, "--margin", "0.05", "--shorten", "0"),
+    "noise share 1, no landing, margin 5 %, full length, room 1": (
+        *NO_LANDING,
+        *"--margin 0.05 --shorten 0 --room 1".split(),
+    ),
 }
 """What is tried of POISE."""
 WINDOW = 100_000

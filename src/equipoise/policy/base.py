@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import equinox as eqx
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Num
 
@@ -54,6 +56,10 @@ class Policy(eqx.Module):
     @abstractmethod
     def frozen(self) -> tuple[list[tuple[np.ndarray, np.ndarray]], Draws]:
         """Return the weights and biases of x ↦ xW + b of every layer, in NumPy, and how actions are drawn."""
+
+    def exploration(self) -> Policy:
+        """Return a tree of the policy's shape, 1 where a parameter sets only how much is explored, and else 0."""
+        return jax.tree.map(jnp.zeros_like, self)
 
     def on_floor(self) -> Policy:
         """Return the same policy with its parameters, too, nowhere below a floor, if it has one."""

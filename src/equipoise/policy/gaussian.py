@@ -54,6 +54,10 @@ class GaussianPolicy(Policy):
         floored = jnp.maximum(self.raw_log_std, self.log_std_floor)
         return self.raw_log_std + jax.lax.stop_gradient(floored - self.raw_log_std)
 
+    def exploration(self) -> GaussianPolicy:
+        """Return a tree of the policy's shape, 1 where log σ is, and else 0."""
+        return eqx.tree_at(lambda p: p.raw_log_std, super().exploration(), jnp.ones_like(self.raw_log_std))
+
     def on_floor(self) -> GaussianPolicy:
         """Return the same policy with its parameters, too, nowhere below the floor."""
         return eqx.tree_at(lambda p: p.raw_log_std, self, jnp.maximum(self.raw_log_std, self.log_std_floor))

@@ -97,8 +97,9 @@ class TrustRegion:
         """Take the first acceptable step among the plan's candidates; the policy stays as it is if there is none."""
         start, rebuild = ravel_pytree(policy)
         natural = self.natural_gradients(policy, samples, objective_gradients(policy, samples))
+        regarded = rule.regard(natural, ravel_pytree(policy.exploration())[0])
         step = self.first_accepted(
-            start, natural, plan, seen, rule, self.region(samples), _surrogates(rebuild, start, samples)
+            start, regarded, plan, seen, rule, self.region(samples), _surrogates(rebuild, start, samples)
         )
         own = {
             "cos_fisher": cosines(natural.gram)[0, 1:],
@@ -204,6 +205,7 @@ class TrustRegion:
         """
         half, other = (jax.tree.map(lambda x, s=s: x[:, s::2], samples) for s in (0, 1))
         natural = self.natural_gradients(policy, half, objective_gradients(policy, half))
+        natural = rule.regard(natural, ravel_pytree(policy.exploration())[0])
         wanted, weights = plan.wanted[step.candidate], plan.weights[step.candidate]
         direction = rule.direct(natural, wanted, weights, seen, self.region(half))
         gain = objective_gradients(policy, other) @ direction.step(natural)
