@@ -218,7 +218,10 @@ def agreement(gram: Float[Array, "m m"], weights: Float[Array, " m"]) -> Float[A
 
 
 def least_multipliers(
-    gram: Float[Array, "m m"], fall: Float[Array, " K"], cap: Float[Array, " K"], shorten: float
+    gram: Float[Array, "m m"],
+    fall: Float[Array, " K"],
+    cap: Float[Array, " K"],
+    shorten: Float[Array, ""] | float,
 ) -> Float[Array, " K"]:
     """Return the least λ ≤ `cap` for which the step (1, λ), of length 1 in the metric of `gram`, gains `fall`.
 
