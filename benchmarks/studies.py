@@ -217,11 +217,15 @@ def tuning(seeds: int) -> Iterator[Job]:
 
 
 def poise(seeds: int) -> Iterator[Job]:
-    """POISE with and without what its settings do, on tuning tasks; its rivals are in the campaign `look`."""
-    for seed in range(seeds):
+    """POISE with and without what its settings do, on tuning tasks; its rivals are in the campaign `look`.
+
+    Where seeds differ most, five at least.
+    """
+    for seed in range(max(seeds, 5)):
         for task in ("SafetyHopper-v4", *TWO):
             for setting, options in POISE.items():
-                yield job("poise", task, seed, 1_000_000, *options, setting=setting)
+                if seed < seeds or (task == "SafetyHopper-v4" and setting in ("default", "noise share 1")):
+                    yield job("poise", task, seed, 1_000_000, *options, setting=setting)
 
 
 TRAINING = {

@@ -23,7 +23,8 @@ is: scaled back to full length, their difference would be mostly noise.
 
 Where effort costs, as in Safety-MuJoCo, exploring less lowers a cost at once, and then nothing better is found: a
 trust region is used up by log σ before the means have learnt anything. So in log σ a cost's gradient counts for a
-`noise_share` of itself.
+`noise_share` of itself. The limit is met all the same; where σ matters for a cost, training rests with more of it than
+would be best.
 
 A policy's cost jumps with every step, and where training simply stops, the last one is as often above the limit as
 inside. So it lands: further inside, and with steps whose radius goes to 0, as long as they weigh a cost.
