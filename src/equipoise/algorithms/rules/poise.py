@@ -21,7 +21,7 @@ the weight of the cost's advantages, of standard deviation 1, beside a weight of
 λ is 0, and a step is TRPO's to the last bit. Where reward and costs oppose each other the step is short, as PCRPO's
 is: scaled back to full length, their difference would be mostly noise.
 
-Where effort costs, as in Safety-MuJoCo, exploring less lowers a cost at once, and then nothing better is found: a
+Where effort costs, as on SafetyHopper-v4, exploring less lowers a cost at once, and then nothing better is found: a
 trust region is used up by log σ before the means have learnt anything. So in log σ a cost's gradient counts for a
 `noise_share` of itself. The limit is met all the same; where σ matters for a cost, training rests with more of it than
 would be best.
