@@ -44,6 +44,26 @@ def campaign_tables(folder: Path) -> dict[str, list[list[str]]]:
     return {f"{folder.name}/{name}": [[_plain(cell) for cell in row] for row in rows] for name, rows in made.items()}
 
 
+def at_a_glance(folder: Path) -> list[list[str]]:
+    """Return every algorithm's reward on every task, in bold where each run is certified, and how many runs are."""
+    cells = Cells(read_results(folder))
+    conditions, table = cells.results.conditions, []
+    for method in cells.results.methods:
+        row, certified, runs = [], 0, 0
+        for condition in conditions:
+            cell = cells.get(condition, method)
+            if cell is None:
+                row.append("")
+                continue
+            here, kept = len(cells.results.of(condition, method)), min(cost.certified_runs for cost in cell.costs)
+            reward = f"{cell.reward.value:.0f}".replace("-", "−")
+            row.append(f"**{reward}**" if kept == here else reward)
+            certified, runs = certified + kept, runs + here
+        if runs:
+            table.append([_plain(method), *row, f"{certified} of {runs}"])
+    return [["algorithm", *(condition.label.removeprefix("Safety") for condition in conditions), "certified"], *table]
+
+
 def _links(folder: Path) -> str:
     """Link a campaign's files one by one: the site has no page for a folder."""
     return ", ".join(

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from campaign_tables import campaign_tables, committed, new_page
+from campaign_tables import at_a_glance, campaign_tables, committed, new_page
 
 DOCS = Path(__file__).parents[1] / "docs"
 DATA = DOCS / "results" / "data"
@@ -516,6 +516,7 @@ def workers() -> list[list[str]]:
 TABLES: dict[str, Table] = {
     "first-look": first_look,
     "first-look-mujoco": first_look_mujoco,
+    "what-wins": functools.partial(at_a_glance, DATA / "campaigns" / "look"),
     "poise": poise,
     "tried": tried,
     "ppo-step": ppo_step,
