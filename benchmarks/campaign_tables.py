@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from equipoise.report.cells import Cells
+from equipoise.report.numbers import number
 from equipoise.report.ranking import Ranking
 from equipoise.report.results import read_results
 from equipoise.report.tables import tables
@@ -56,7 +57,7 @@ def at_a_glance(folder: Path) -> list[list[str]]:
                 row.append("")
                 continue
             here, kept = len(cells.results.of(condition, method)), min(cost.certified_runs for cost in cell.costs)
-            reward = f"{cell.reward.value:.0f}".replace("-", "−")
+            reward = number(cell.reward.value)
             row.append(f"**{reward}**" if kept == here else reward)
             certified, runs = certified + kept, runs + here
         if runs:
