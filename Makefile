@@ -1,4 +1,5 @@
-# make train: set everything up and run the main job. make test: set everything up and run the tests.
+# make train: set everything up and run the main job. make test: set everything up and run the tests, without what is
+# slow and most cases of those that run over a registry; make test-all: the same with all of them.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,13 +9,16 @@ SPHINX = $(BIN)/sphinx-build -c docs --fail-on-warning --keep-going --quiet --fr
 # The interpreters that `make smoke` tries; those that are not there it skips.
 PYTHONS ?= python3.11 python3.12 python3.13 python3.14
 
-.PHONY: train test test-lowest test-newest smoke dist docs docs-links fuzz lint types bench pages results clean
+.PHONY: train test test-all test-lowest test-newest smoke dist docs docs-links fuzz lint types bench pages results clean
 
 train: $(VENV)/installed
 	$(BIN)/equipoise train pcrpo SafetyHalfCheetah-v4 --total-steps 1000000
 
 test: $(VENV)/installed-dev
 	$(BIN)/pytest
+
+test-all: $(VENV)/installed-dev
+	$(BIN)/pytest --all-cases
 
 # The lowest versions that pyproject.toml allows, in an environment of their own, which pip cannot resolve but uv can.
 test-lowest: $(LOWEST)/installed

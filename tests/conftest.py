@@ -11,6 +11,7 @@ import pytest
 from jaxtyping import install_import_hook
 
 from compiling import quick_compiling
+from thinning import pytest_addoption, pytest_collection_modifyitems, pytest_configure  # noqa: F401
 
 # One cache of compiled code for all tests and the processes they start, empty at first.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp(prefix="equipoise-tests-"))

@@ -345,6 +345,7 @@ def misdeclared(aggregator, sizes=SIZES, measures=LIMITED):
     return wrong
 
 
+@pytest.mark.one_in(10)
 @every_aggregator
 @every_property
 @every_size
@@ -505,6 +506,7 @@ def test_the_inner_product_is_that_of_the_metric_given():
 compiled_combination = jax.jit(aggregated_combination, static_argnums=0)
 
 
+@pytest.mark.slow
 def test_the_projection_gives_the_policy_step_exactly_what_it_has_been():
     for case in corpus(3, drawn):
         gram = jnp.asarray(unit(case.gradients) @ unit(case.gradients).T, jnp.float32)
@@ -514,6 +516,7 @@ def test_the_projection_gives_the_policy_step_exactly_what_it_has_been():
         assert found.sin2_phi == expected.sin2_phi
 
 
+@pytest.mark.one_in(5)
 @every_aggregator
 def test_an_aggregator_decides_the_direction_and_the_gradients_the_freedom(name):
     """In the policy step's units, unit vectors; sin²φ for two in conflict, also where the direction does not vanish."""

@@ -213,6 +213,7 @@ REFERENCE = {
 }
 
 
+@pytest.mark.one_in(10)
 @pytest.mark.parametrize(
     ("size", "name", "preference"), [(size, *key) for size, values in REFERENCE.items() for key in values]
 )
@@ -463,6 +464,7 @@ def test_sb_trpo_for_one_cost_is_the_papers_formula():
         np.testing.assert_allclose(weights, [(1 - mu) / 3, mu / 0.2], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_sb_trpo_without_the_reward_lowers_the_costs_and_without_costs_follows_the_reward():
     gradients = np.array([[1.0, 0, 0], [-1, 1, 0], [0, -1, 2]], "f")
     safest = aggregate("sb_trpo", gradients, wanted=[False, True, True])

@@ -20,6 +20,7 @@ from learning import one_batch, small
 from probes import Bandit
 
 
+@pytest.mark.one_in(10)
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_every_algorithm_keeps_the_contract(name, check):
@@ -41,6 +42,7 @@ def test_a_rule_is_refused_on_a_step_that_would_not_do_what_it_is_for(rule):
         Algorithm(rule(), step()).check()
 
 
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize("name", [name for name, entry in ALGORITHMS.items() if entry.parent])
 def test_limits_that_never_bind_give_the_parent_bit_for_bit(name):
     child, parent = (small(n) for n in (name, ALGORITHMS[name].parent))
@@ -91,6 +93,7 @@ def numbers(run):
     return [{name: repr(value) for name, value in row.items() if "time/" not in name} for row in run.metrics]
 
 
+@pytest.mark.one_in(10)
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_every_algorithm_resumes_bit_for_bit_memory_included(name, tmp_path):
     algorithm = small(name)
@@ -169,6 +172,7 @@ class Unruly(Broken):
         return memory, single(1, weights)
 
 
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize(
     ("rule", "check", "said"),
     [

@@ -54,6 +54,7 @@ def apart(left, right):
 CASES = [(seed, conflict) for seed in range(4) for conflict in (-0.5, 0.0, 0.8, 3.0)]
 
 
+@pytest.mark.one_in(5)
 @every_metric
 @pytest.mark.parametrize("name", ["upgrad", "pcgrad"])
 def test_for_one_constraint_these_are_pcrpos_projection(name, metric):
@@ -63,6 +64,7 @@ def test_for_one_constraint_these_are_pcrpos_projection(name, metric):
         assert apart(found, expected) < 1e-3
 
 
+@pytest.mark.one_in(5)
 @every_aggregator
 def test_with_one_constraint_and_equal_weights_all_that_treat_objectives_alike_take_the_bisector(name):
     """In the metric's units the two gradients are unit vectors; only of `step` the lengths differ."""
@@ -87,6 +89,7 @@ def test_the_step_is_as_long_as_the_radius_for_every_aggregator(name):
         assert square == pytest.approx(2 * TrustRegion().max_kl * (1 - min(cosine, 0) ** 2), rel=2e-3)
 
 
+@pytest.mark.one_in(5)
 @every_aggregator
 def test_opposite_objectives_are_stationary_for_every_aggregator(name):
     gradients = jnp.asarray([[1.0, 2.0, 0.0], [-3.0, -6.0, 0.0]])
@@ -95,6 +98,7 @@ def test_opposite_objectives_are_stationary_for_every_aggregator(name):
     np.testing.assert_array_equal(found.coefficients, 0)
 
 
+@pytest.mark.one_in(5)
 @every_aggregator
 def test_only_a_balance_is_the_aggregators(name):
     """The reward alone, a constraint alone, and two constraints are what they are with PCRPO's own projection."""
@@ -105,6 +109,7 @@ def test_only_a_balance_is_the_aggregators(name):
         assert apart(found.coefficients, expected.coefficients) < 1e-5  # two programs
 
 
+@pytest.mark.one_in(5)
 @every_aggregator
 def test_a_balance_is_the_aggregators_direction_in_the_metrics_units(name):
     natural, preference = drawn(3, 1, 0.8), jnp.asarray([0.6, 0.3, 0.1])
@@ -128,6 +133,7 @@ def trained(name, probe, limits, low=-0.2, region=REGION, **options):
 NON_CONFLICTING = [name for name, aggregator in BUILT_IN.items() if aggregator.properties.non_conflicting >= 2]
 
 
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize("name", NON_CONFLICTING)
 def test_an_aggregator_that_harms_none_ends_within_the_limit(name):
     """And in the band, into which steps of this size lead: at its lower end, a cost of 0.9, the reward is −1.3."""
@@ -139,6 +145,7 @@ def test_an_aggregator_that_harms_none_ends_within_the_limit(name):
     assert (gains >= -1e-6).all()
 
 
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize("name", [name for name in BUILT_IN if name not in NON_CONFLICTING])
 def test_every_other_aggregator_trains_too(name):
     """Two constraints, both in their bands from the first iteration on."""

@@ -209,6 +209,7 @@ def test_where_the_disk_is_full_all_wait_for_room_and_go_on(stubs, tmp_path, mon
     assert not any(folder.failure(each).exists() for each in jobs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["training", "evaluation"])
 def test_a_run_that_finds_the_disk_full_says_so_to_its_campaign(where, finished, tmp_path, monkeypatch, capsys):
     def full(*_, **__):
@@ -225,6 +226,7 @@ def test_a_run_that_finds_the_disk_full_says_so_to_its_campaign(where, finished,
     assert "the disk is full" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="Linux's groups of processes")
 def test_a_niced_campaign_s_runs_give_way_to_other_sessions():
     script = "from equipoise.campaigns.worker import stay_nice; stay_nice(); print(open('/proc/self/autogroup').read())"
@@ -506,6 +508,7 @@ def wait_until(condition, seconds=600):  # on a busy machine too: it is only the
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_killed_twice_a_campaign_ends_with_the_same_bits(finished, tmp_path):
     """kill -9 of the campaign, with which its runs end; and kill -9 of a run. On other cores than before."""
     write(tmp_path)
@@ -535,6 +538,7 @@ def test_killed_twice_a_campaign_ends_with_the_same_bits(finished, tmp_path):
         assert without_clock(folder / name) == without_clock(finished[0] / name)
 
 
+@pytest.mark.slow
 def test_tables_alone_are_enough_to_go_on(finished, tmp_path, capsys):
     """As where a campaign is committed: the run in its tables is not repeated, the other one is trained."""
     folder = tmp_path / "small"
@@ -596,6 +600,7 @@ def carry(campaign, folder, without=""):
 # The page
 
 
+@pytest.mark.slow
 def test_the_page_does_what_it_says(tmp_path, monkeypatch, capsys):
     """Its file is right as it stands, and its commands work on a smaller grid."""
     text = PAGE.read_text(encoding="utf-8")

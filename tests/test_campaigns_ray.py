@@ -125,6 +125,7 @@ def cluster():
             nodes.shutdown()
 
 
+@pytest.mark.slow
 def test_stopped_and_with_a_node_killed_no_run_is_lost_and_the_bits_are_the_same(cluster, tmp_path):
     there, folder = tmp_path / "there", tmp_path / "there" / "campaigns" / "small"
     options = ("--engine", "ray", "--address", cluster.address)

@@ -101,6 +101,7 @@ def test_the_first_policy_takes_every_value_about_as_often():
     assert (first(seen).entropy() > np.log(6) - 1e-5).all()
 
 
+@pytest.mark.slow
 def test_fisher_products_are_the_second_moment_of_scores_over_every_action():
     parameters, rebuild = ravel_pytree(policy((2,)))
     observation = jnp.asarray(np.random.default_rng(0).normal(size=(4, 3)), jnp.float32)

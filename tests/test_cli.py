@@ -91,6 +91,7 @@ def test_lists_name_everything(capsys):
     assert all(name in said for name in [*CLASSIC, *(TASKS[name].family for name in NAVIGATION), *ALGORITHMS])
 
 
+@pytest.mark.one_in(10)
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_help_explains_every_field(name, capsys):
     with pytest.raises(SystemExit) as stopped:
@@ -179,6 +180,7 @@ MISTAKES_IN_PYTHON = {
 }
 
 
+@pytest.mark.slow
 def test_mistakes_in_python_are_told_and_leave_nothing(tmp_path):
     """In a process of its own: a user's Python has no run-time type checker to catch them first."""
     script = ["import equipoise", 'hopper = "SafetyHopper-v4"']
@@ -242,6 +244,7 @@ def test_a_foreign_checkpoint_is_named(copy, capsys):
     assert "is truncated or no checkpoint of equipoise" in complaint(capsys, "evaluate", str(copy))
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_run_is_named(copy, tmp_path, capsys):
     other = tmp_path / "other"
     assert main(["train", "trpo", "SafetyHalfCheetah-v4", "--run-dir", str(other), *SMALL]) == 0
@@ -294,6 +297,7 @@ def full_disk(*_, **__):
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("where", [(checkpoint, "write_atomically"), (metrics.MetricsLog, "append")])
 def test_a_full_disk_is_told_and_the_run_goes_on_later(where, finished, tmp_path, monkeypatch, capsys):
     run = tmp_path / "run"

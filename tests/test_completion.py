@@ -38,6 +38,7 @@ def complete(tmp_path_factory):
     return ask
 
 
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize(
     ("words", "found"),
     [

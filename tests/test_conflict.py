@@ -86,6 +86,7 @@ def test_the_interval_covers_the_known_angle(metric, bandit):
     assert half < 0.1
 
 
+@pytest.mark.slow
 def test_the_environments_sum_to_the_update(bandit):
     """The batch's cos φ is that of the update, and the implied multiplier that of the bandit."""
     _, state, batch, seen = bandit
@@ -136,6 +137,7 @@ def harm(envs, metric, seed=0):
     return held_out(envs, both, np.array([0.5, 0.5]), PCRPO(metric=metric), TrustRegion(), seen, random)
 
 
+@pytest.mark.slow
 def test_without_noise_only_the_fisher_metric_harms_none():
     least = {metric: min(harm(opposed_envs(0.0, seed), metric).kept.min() for seed in range(12)) for metric in METRICS}
     assert least["fisher"] >= -1e-6
@@ -162,6 +164,7 @@ def steps_of(plane, seen):
     return steps_in(plane, seen, RULE, RULE.reward_weight, REGION, planned, 0)
 
 
+@pytest.mark.slow
 def test_steps_are_those_of_the_update(bandit):
     """For one constraint they lie in the plane, and the plane leads to the same policies as the update does."""
     _, state, batch, seen = bandit
@@ -196,6 +199,7 @@ def test_the_maps_centre_is_the_policy_itself(bandit):
     assert land.reward[1, 2] > land.reward[1, 1] > land.reward[1, 0]
 
 
+@pytest.mark.slow
 def test_of_several_costs_the_plane_is_that_of_the_chosen_one():
     probe = TwoLimits(num_envs=20)
     _, seen = seen_on(probe, at_mean(probe, 0.0), steps=50)
@@ -279,6 +283,7 @@ def rows_of(run, what):
         return [row for row in csv.DictReader(file) if row["what"] == what]
 
 
+@pytest.mark.slow
 def test_the_command_writes_and_says_everything(copy, monkeypatch, capsys):
     written = []
     atomically = report.write_atomically

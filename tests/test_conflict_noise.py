@@ -47,6 +47,7 @@ def found():
     return angles(100)
 
 
+@pytest.mark.slow
 def test_the_batch_is_biased_to_zero_and_the_corrected_angle_is_not(found):
     """Tolerances here and below are five standard errors of the mean or more, whatever the seeds."""
     assert mean(found, "signal_reward") == pytest.approx(0.6, abs=0.02)
@@ -65,6 +66,7 @@ def test_the_scatter_is_that_of_one_batch_to_the_next(found):
     assert mean(found, "scatter") == pytest.approx(np.std([one.naive for one in found]), rel=0.4)
 
 
+@pytest.mark.slow
 def test_noise_that_reward_and_cost_share_biases_towards_itself():
     """Where both gradients err together the batch sees a conflict that is not there."""
     misled = angles(40, cos=0.0, together=-0.9)

@@ -44,6 +44,7 @@ def refusal(opening, *arguments):
     return str(error.value)
 
 
+@pytest.mark.slow
 def test_damaged_runs_are_opened_or_refused_in_one_line(finished, tmp_path):
     ways, refused, cases = damage.openings(), 0, 330
     for case, path in damage.damaged_runs(finished, cases, seed=13, work=tmp_path):
@@ -169,6 +170,7 @@ def test_a_file_that_never_ends_is_not_read(run):
     assert "is no file" in refusal(Record.read, run)
 
 
+@pytest.mark.slow
 def test_a_picture_needs_no_checkpoint_and_no_jax(run):
     shutil.rmtree(run / "checkpoints")
     script = (

@@ -46,6 +46,7 @@ TRAIN = """
 """
 
 
+@pytest.mark.slow
 def test_everything_is_computed_where_it_was_asked_for(tmp_path):
     """Both threads of an update, from the start and after a stop; and on an equal device the results are equal."""
     command = [sys.executable, "-c", textwrap.dedent(TRAIN)]
@@ -59,6 +60,7 @@ def test_a_device_that_is_not_there_is_refused_with_those_that_are(name):
         find_device(name)
 
 
+@pytest.mark.slow
 def test_the_command_line_says_it_in_one_line_and_writes_nothing(tmp_path):
     command = [sys.executable, "-m", "equipoise", "train", "trpo", "SafetyReacher-v4", "--device", "gpu:99"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
@@ -67,6 +69,7 @@ def test_the_command_line_says_it_in_one_line_and_writes_nothing(tmp_path):
     assert not list(tmp_path.rglob("*.*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("platforms", ["cuda", "nonsense"])
 def test_a_platform_that_is_not_there_is_one_line_too(tmp_path, platforms):
     """JAX_PLATFORMS=cuda without its plugin ended in a bare AssertionError."""

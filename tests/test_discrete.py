@@ -40,6 +40,7 @@ from switch import Switch
 # Every algorithm
 
 
+@pytest.mark.one_in(10)
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_every_algorithm_learns_from_discrete_actions(name):
     """Two iterations; the divergence that each reports is that of the probabilities it acts with."""
@@ -61,6 +62,7 @@ def test_every_algorithm_learns_from_discrete_actions(name):
 # Known answers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["cpo", "focops"])
 def test_the_constrained_optimum_and_its_multiplier_are_found(name):
     """At b = 0.75: value 1 always in the second situation and half of the time in the first, 1.75 earned, λ = 1."""
@@ -74,6 +76,7 @@ def test_the_constrained_optimum_and_its_multiplier_are_found(name):
     np.testing.assert_allclose(chance, [[0.5, 0.5, 0.0], [0.0, 1.0, 0.0]], atol=0.12)
 
 
+@pytest.mark.slow
 def test_without_a_limit_the_value_that_pays_most_is_found():
     trained = train(small("trpo"), Arms(), (0.75,), iterations=30)
     assert trained.reward(5) == pytest.approx(2.5, abs=0.02)
@@ -189,6 +192,7 @@ def run(tmp_path_factory):
     return equipoise.train(small("pcrpo"), Switch, run_dir=tmp_path_factory.mktemp("runs") / "switch", **OPTIONS)
 
 
+@pytest.mark.slow
 def test_a_run_logs_the_entropy_in_place_of_a_deviation(run):
     assert {"entropy", "kl", "cos/cost", "implied_multiplier/cost"} <= set(run.metrics[0])
     assert "log_std" not in run.metrics[0]
@@ -197,6 +201,7 @@ def test_a_run_logs_the_entropy_in_place_of_a_deviation(run):
     assert "a choice of 3" in repr(run.problem) and "a choice of 3" in repr(run.policy)
 
 
+@pytest.mark.slow
 def test_its_policy_gives_the_environments_own_actions(run):
     space, observation = Switch.action_space, np.array([0.3, 1.0])
     assert space.contains(run.policy(observation))
@@ -238,6 +243,7 @@ def test_it_resumes_bit_for_bit(run, tmp_path):
     assert whole == again
 
 
+@pytest.mark.slow
 def test_in_processes_it_is_the_same_run_bit_for_bit(run, tmp_path):
     shared = equipoise.train(small("pcrpo"), Switch, run_dir=tmp_path / "shared", workers=2, **OPTIONS)
     looped = equipoise.Run.load(run.path)
@@ -291,6 +297,7 @@ def test_its_policies_are_chosen_from_and_trained_further(run, tmp_path):
         equipoise.train(small("pcrpo"), Wider, run_dir=tmp_path / "wider", start_from=run.path, **OPTIONS)
 
 
+@pytest.mark.slow
 def test_its_conflict_is_analysed_and_its_film_taken(run, tmp_path):
     conflict = equipoise.analyse_conflict(run, episodes=6, grid=3, environment=Switch)
     assert np.isfinite(conflict.checkpoints[-1].angles["fisher"].naive)
@@ -363,6 +370,7 @@ def test_a_configuration_from_before_discrete_actions_is_read():
         Config.from_json(json.dumps(content), Path("config.json"))
 
 
+@pytest.mark.slow
 def test_several_choices_are_learned(tmp_path):
     class Lock(gymnasium.Env):
         """Pays for each of three numbers that is right; the last, if it is not 0, costs."""

@@ -147,6 +147,7 @@ PYTHON = [
 ]
 
 
+@pytest.mark.one_in(10)
 @pytest.mark.parametrize(("tag", "text"), PYTHON)
 def test_python_runs_as_written(tag, text, tmp_path, monkeypatch):
     """Every block runs as a file of its own in an empty folder; one tagged `python no-run` has to compile only."""
@@ -204,6 +205,7 @@ def skip_without_model(arguments):
             pytest.skip(f"{package} is not installed")
 
 
+@pytest.mark.one_in(10)
 @pytest.mark.parametrize("arguments", COMMANDS)
 def test_commands_are_understood(arguments, monkeypatch, capsys, own_aggregators, own_rule, own_robot, robots):
     """The library's own parser reads the command, and its task and settings are allowed together."""
@@ -247,6 +249,7 @@ def test_there_are_commands_for_every_algorithm_and_preset():
         assert {command, *(f"{command} --preset {preset}" for preset in entry.presets)} <= asked
 
 
+@pytest.mark.slow
 def test_the_tutorial_does_what_it_says(tmp_path, monkeypatch, capsys):
     """From the first command to the policy in Python, with a hundredth of its steps; `render` has tests of its own."""
     monkeypatch.chdir(tmp_path)
@@ -264,6 +267,7 @@ def test_the_tutorial_does_what_it_says(tmp_path, monkeypatch, capsys):
     assert float(reward) < 0 < float(cost) and (word, float(limit)) == ("limit", 156.0)
 
 
+@pytest.mark.slow
 def test_the_commands_for_an_own_environment_do_what_they_say(tmp_path, monkeypatch, capsys):
     (_, example), *_ = blocks(OWN_ENVIRONMENT, "python")
     (tmp_path / "my_env.py").write_text(example)
@@ -278,6 +282,7 @@ def test_the_commands_for_an_own_environment_do_what_they_say(tmp_path, monkeypa
     assert {path.name for path in Path("runs/rail").iterdir()} >= {"metrics.csv", "evaluation.json", "plot.png"}
 
 
+@pytest.mark.slow
 def test_the_commands_for_an_own_robot_do_what_they_say(tmp_path, monkeypatch, capsys, own_robot):
     monkeypatch.chdir(tmp_path)
     for arguments in commands(OWN_ROBOT):
@@ -290,6 +295,7 @@ def test_the_commands_for_an_own_robot_do_what_they_say(tmp_path, monkeypatch, c
     assert "--environment my_robot:Reach" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_commands_for_an_own_aggregator_do_what_they_say(tmp_path, monkeypatch, capsys, own_aggregators):
     """Each as a process of its own would; without being told so, none imports the module that the run's file names."""
     monkeypatch.chdir(tmp_path)
@@ -319,6 +325,7 @@ def test_the_commands_for_an_own_aggregator_do_what_they_say(tmp_path, monkeypat
         assert "my_aggregators" not in sys.modules
 
 
+@pytest.mark.slow
 def test_the_commands_for_an_own_algorithm_do_what_they_say(tmp_path, monkeypatch, capsys, own_rule):
     """Each as a process of its own would; without being told so, none imports the module that the run's file names."""
     monkeypatch.chdir(tmp_path)
@@ -390,12 +397,14 @@ SMALL = {"total_steps": 2000, "steps_per_iteration": 2000}
 HELDOUT = dataclasses.replace(ALGORITHMS["c_trpo"].algorithm, step=equipoise.TrustRegion(heldout=True))
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(("name", "algorithm"), [("c_trpo", HELDOUT), ("ppo_simmer", "ppo_simmer")])
 def test_every_column_is_documented_for_one_constraint(name, algorithm, tmp_path):
     run = equipoise.train(algorithm, "SafetyHopper-v4", run_dir=tmp_path / "run", num_envs=2, **SMALL)
     assert_documented(run, name)
 
 
+@pytest.mark.slow
 def test_every_column_is_documented_for_several_constraints(tmp_path):
     (_, example), *_ = blocks(OWN_ENVIRONMENT, "python")
     names = {"__name__": "my_env"}

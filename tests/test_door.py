@@ -73,6 +73,7 @@ def trained(env, folder, iterations=1, **options):
     return equipoise.train("pcrpo", env, run_dir=folder / "run", **settings)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("env", [Rail, Column, Named])
 def test_the_policy_acts_as_it_was_certified(env, tmp_path):
     trained(env, tmp_path)
@@ -116,6 +117,7 @@ def test_an_actor_in_double_precision_stays_within_bounds_that_single_precision_
     assert action[0] == 0.1 and Fine.action_space.contains(action)
 
 
+@pytest.mark.slow
 def test_survivors_certify_nothing(tmp_path):
     run = trained(Cliff, tmp_path, limits=(1000.0,), num_envs=10, steps_per_iteration=200, total_steps=200)
     result = equipoise.evaluate(run, episodes=20, environment=Cliff)

@@ -105,6 +105,7 @@ def test_words_that_are_no_arguments_are_told(words, said):
     assert said in str(told.value)
 
 
+@pytest.mark.slow
 def test_a_run_keeps_its_arguments_and_is_evaluated_and_resumed_with_them(tmp_path, capsys):
     run = tmp_path / "run"
     assert main([*COMMAND, str(run), "--env-args", "slope=0.3", "name=steep", "steps=4", "icy=true"]) == 0

@@ -22,6 +22,7 @@ def run(tmp_path_factory):
     return equipoise.train("crpo", "SafetyReacher-v4", run_dir=tmp_path_factory.mktemp("runs") / "run", **SMALL)
 
 
+@pytest.mark.slow
 def test_the_means_of_the_episodes_are_the_rows_of_the_metrics(run):
     episodes = read_episodes(run.path / "episodes.csv", ["cost"])
     for row in run.metrics:
@@ -31,6 +32,7 @@ def test_the_means_of_the_episodes_are_the_rows_of_the_metrics(run):
             assert np.mean([episode[column] for episode in mine]) == pytest.approx(row[column], rel=1e-12)
 
 
+@pytest.mark.slow
 def test_the_means_of_the_evaluated_episodes_are_the_evaluation(run):
     found = equipoise.evaluate(run, episodes=3)
     rows = read_evaluation(run.path / "evaluation.csv", ["cost"])
@@ -41,6 +43,7 @@ def test_the_means_of_the_evaluated_episodes_are_the_evaluation(run):
         assert np.mean([row["cost/cost"] for row in mine]) == pytest.approx(said.costs[0].mean.value, rel=1e-12)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_cut_has_the_same_episodes(run, tmp_path):
     def stop(row):
         raise KeyboardInterrupt
@@ -53,6 +56,7 @@ def test_a_run_that_was_cut_has_the_same_episodes(run, tmp_path):
     assert log.read_text() == (run.path / "episodes.csv").read_text()
 
 
+@pytest.mark.slow
 def test_a_run_whose_episodes_are_gone_is_not_gone_on_with(run, tmp_path):
     shutil.copytree(run.path, tmp_path / "run")
     (tmp_path / "run" / "episodes.csv").unlink()

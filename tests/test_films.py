@@ -91,6 +91,7 @@ def episodes_of(run, simulator, episodes=1, seed=0, deterministic=False):
     return [e for e in play(run, simulator, episodes, seed, deterministic) if e.end]
 
 
+@pytest.mark.slow
 def test_a_watcher_that_returns_false_ends_the_film_there(rail, tmp_path):
     path = equipoise.film(rail, tmp_path / "cut.mp4", environment=draws, watch=lambda episode: episode.steps < 3)
     frames, _ = frames_of(path)
@@ -100,6 +101,7 @@ def test_a_watcher_that_returns_false_ends_the_film_there(rail, tmp_path):
 # Play
 
 
+@pytest.mark.slow
 def test_an_episode_sums_up_what_its_steps_brought(hopper):
     physics = NativePhysics(TASKS[ENDING], 1, threads=1)
     step, seen = physics.step, []
@@ -242,6 +244,7 @@ def test_a_film_shows_the_policy_in_real_time(hopper, drawing):
     assert np.abs(first - last)[64:].max() > 60, "the panel changes"
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_pictures_and_episodes_follow_each_other(hopper, drawing, monkeypatch):
     """To the bit, but before they are coded: x264 does not code the same pictures as the same bytes every time."""
     films = []
@@ -267,6 +270,7 @@ def test_an_environment_of_ones_own_is_filmed_as_it_draws_itself(rail, tmp_path)
     assert frames[0][:52].max() > 200
 
 
+@pytest.mark.slow
 def test_an_environment_that_is_named_is_made_with_a_render_mode(rail, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     Path("rail_env.py").write_text(
@@ -400,6 +404,7 @@ def viewers(monkeypatch):
     return opened
 
 
+@pytest.mark.slow
 def test_the_viewer_shows_the_policy_in_real_time_until_it_is_closed(hopper, viewers):
     began = time.monotonic()
     equipoise.watch(hopper, seed=0)
@@ -436,6 +441,7 @@ def test_an_environment_of_ones_own_shows_itself(rail, viewers):
     assert not viewers
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="DISPLAY is X11's")
 def test_without_a_display_it_is_said_on_one_line(hopper):
     hidden = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}

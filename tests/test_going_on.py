@@ -55,6 +55,7 @@ def finished(tmp_path_factory):
 # A later end
 
 
+@pytest.mark.slow
 def test_a_finished_run_that_goes_on_is_bit_for_bit_the_longer_run(run, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -66,6 +67,7 @@ def test_a_finished_run_that_goes_on_is_bit_for_bit_the_longer_run(run, tmp_path
         assert (run / file).read_bytes() == (whole.path / file).read_bytes(), file
 
 
+@pytest.mark.slow
 def test_a_schedule_is_named_remembered_and_makes_another_run(tmp_path):
     algorithm = equipoise.PCRPO(slack=equipoise.Slack("linear"))
     short = equipoise.train(algorithm, TASK, run_dir=tmp_path / "short", **QUICK)

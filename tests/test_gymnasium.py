@@ -51,6 +51,7 @@ def test_importing_the_package_registers_every_task():
     assert sorted(done.stdout.split()) == sorted(f"equipoise/{task_id}" for task_id in TASKS)
 
 
+@pytest.mark.one_in(10)
 @every_task
 @pytest.mark.parametrize("wrapped", [False, True])
 def test_gymnasiums_checker_finds_nothing(env, wrapped):
@@ -83,6 +84,7 @@ def test_spaces_are_the_tasks_and_the_actuators(env, task_id):
     assert env.unwrapped.limits == TASKS[task_id].limits()
 
 
+@pytest.mark.one_in(10)
 @every_task
 def test_steps_are_those_of_native_physics_with_the_cost_in_info(env, task_id):
     physics = NativePhysics(TASKS[task_id], 1, threads=1)
@@ -98,6 +100,7 @@ def test_steps_are_those_of_native_physics_with_the_cost_in_info(env, task_id):
         assert info["cost"] == step.cost[0].sum()
 
 
+@pytest.mark.one_in(10)
 @every_task
 def test_an_episode_is_truncated_after_exactly_its_horizon(env, task_id):
     env.reset(seed=0)

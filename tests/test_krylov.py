@@ -278,6 +278,7 @@ def worst_cosine(solved, metric):
     return (solved.gradients @ step / jnp.linalg.norm(solved.gradients, axis=1) / jnp.linalg.norm(step)).min()
 
 
+@pytest.mark.slow
 def test_only_fisher_in_a_shared_space_never_harms_an_objective():
     """specs/pcrpo.md measured: natural 47 %, euclidean 9 %, Fisher from separate runs 6.5 %, shared 0 %."""
 

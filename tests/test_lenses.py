@@ -197,6 +197,7 @@ def test_the_relative_unsafe_reward_is_in_the_unit_of_the_rewards():
     np.testing.assert_array_equal(larger, 1024 * seen)
 
 
+@pytest.mark.slow
 def test_the_unit_of_reward_and_costs_does_not_matter_to_a_run():
     def trained(reward, cost):
         class Scaled(Costly):
@@ -216,6 +217,7 @@ def test_the_unit_of_reward_and_costs_does_not_matter_to_a_run():
 # Early termination
 
 
+@pytest.mark.slow
 def test_the_learner_sees_the_episodes_of_an_environment_that_really_ends_them():
     limits, horizon = (2.0, 4.0), 8
     algorithm = algorithm_of(EarlyTermination())
@@ -371,6 +373,7 @@ def learned_cost(lens, limit, iterations=30):
     return np.mean(costs[-5:])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("lens", "iterations"),
     # The first policy is outside the limit, so Simmer takes its budget away first, and gives it back from there.
@@ -425,6 +428,7 @@ def numbers(run):
     return [{k: repr(v) for k, v in row.items() if not k.startswith(("time/", "steps_per"))} for row in run.metrics]
 
 
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize(("name", "costs"), [*((name, 2) for name in LENSED), ("trpo_simmer", 1)])
 def test_a_lensed_run_goes_through_everything(name, costs, tmp_path):
     names = ("cost", "energy")[:costs]
@@ -448,6 +452,7 @@ def test_a_lensed_run_goes_through_everything(name, costs, tmp_path):
             whole.policy(np.zeros(2))
 
 
+@pytest.mark.slow
 def test_conflict_and_films_see_what_the_policy_saw(tmp_path, monkeypatch):
     options = {**OPTIONS, "cost_names": ("cost", "energy"), "limits": (20.0, 30.0)}
     run = equipoise.train(small("trpo_simmer"), Cart, run_dir=tmp_path / "run", **options)

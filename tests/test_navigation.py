@@ -71,6 +71,7 @@ def originals(physics: NativePhysics, memory: Memory) -> list[Original]:
     return made
 
 
+@pytest.mark.one_in(10)
 @every_task
 @pytest.mark.parametrize("where", ["start", "later", "near"])
 def test_a_step_is_that_of_the_specification(task_id, where):

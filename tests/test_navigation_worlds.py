@@ -37,6 +37,7 @@ def sources(number: int, seed: int = 0) -> list[np.random.Generator]:
 # Layouts: ten thousand resets in all
 
 
+@pytest.mark.one_in(10)
 @pytest.mark.parametrize("task_id", PLAIN)
 def test_objects_keep_apart_and_stay_inside(task_id):
     robot, family, level, _ = parts(task_id)
@@ -229,6 +230,7 @@ def test_a_memory_that_does_not_fit_is_named():
         hopper.set_state(hopper.state.qpos, hopper.state.qvel, memory=state.memory)
 
 
+@pytest.mark.slow
 def test_a_run_is_resumed_bit_for_bit(tmp_path):
     """Goals are drawn anew within episodes: their sources of noise belong to the iteration, as all others."""
     options = {"num_envs": 2, "steps_per_iteration": 2000, "total_steps": 4000}

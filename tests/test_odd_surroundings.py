@@ -63,6 +63,7 @@ print(answers.get(timeout=60), answers.get(timeout=60))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
 def test_a_process_forked_after_jax_worked_is_told_so_and_does_not_hang(finished):
     done = python(FORK, finished)
@@ -71,6 +72,7 @@ def test_a_process_forked_after_jax_worked_is_told_so_and_does_not_hang(finished
     assert "spawn" in done.stdout.decode()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
 def test_a_process_forked_before_jax_worked_can_load(finished):
     script = FORK.replace("run = equipoise.Run.load(sys.argv[1])\n", "").replace("what(folder)", "answers.put('fine')")
@@ -80,6 +82,7 @@ def test_a_process_forked_before_jax_worked_can_load(finished):
 # Settings of JAX, the user and the console
 
 
+@pytest.mark.slow
 def test_single_precision_is_meant_whatever_jax_is_told(finished, tmp_path):
     done = python(CLI, *COMMAND, "--total-steps", 80, "--run-dir", tmp_path / "run", JAX_ENABLE_X64="1")
     assert done.returncode == 0, done.stderr.decode()[-2000:]
@@ -115,6 +118,7 @@ def test_a_user_without_a_home_trains_without_a_cache(monkeypatch, tmp_path):
         run._cache_folder.cache_clear()
 
 
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
 @pytest.mark.parametrize(
     "arguments", [["--help"], ["evaluate", "RUN", "--episodes", "2", "--environment", "rail:QuickRail-v0"]]

@@ -43,6 +43,7 @@ def objects(capsys):
     return [json.loads(line, parse_constant=pytest.fail) for line in said.out.splitlines()]
 
 
+@pytest.mark.slow
 def test_quiet_says_nothing(folder, tmp_path, capsys):
     assert main(["train", "pcrpo", TASK, "--run-dir", str(tmp_path / "other"), *OPTIONS, "--quiet"]) == 0
     assert main(["resume", str(folder), "--quiet"]) == 0
@@ -126,6 +127,7 @@ def test_a_number_that_is_none_is_null(capsys):
     assert capsys.readouterr().out == '{"event": "test", "a": [null, null, null, 1.5], "b": [1, "ü\\n"]}\n'
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_ends_the_command_without_a_word(folder):
     command = [sys.executable, "-m", "equipoise", "runs", str(folder), "--json"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)

@@ -62,6 +62,7 @@ def rows(transition: Transition, num_envs) -> Transition:
 # Determinism
 
 
+@pytest.mark.one_in(10)
 @every_kind
 @pytest.mark.parametrize("threads", [2, 0])
 def test_bits_do_not_depend_on_the_number_of_threads(task_id, threads):
@@ -70,6 +71,7 @@ def test_bits_do_not_depend_on_the_number_of_threads(task_id, threads):
     assert_identical(run(one, actions), run(many, actions))
 
 
+@pytest.mark.one_in(10)
 @every_kind
 def test_a_slot_does_not_depend_on_the_other_slots(task_id):
     together = make(task_id, num_envs=5)
@@ -83,6 +85,7 @@ def test_a_slot_does_not_depend_on_the_other_slots(task_id):
     assert_identical(run(alone, actions[:, [4]]), rows(results, [4]))
 
 
+@pytest.mark.one_in(10)
 @every_kind
 def test_resetting_a_slot_disturbs_no_other_and_forgets_what_was_before(task_id):
     undisturbed, physics, fresh = make(task_id, 3), make(task_id, 3), NativePhysics(TASKS[task_id], 1, 1)
@@ -211,6 +214,7 @@ def assert_same_fields(physics: NativePhysics, plain: list[Plain], fields: tuple
         np.testing.assert_array_equal(getattr(state, name), expected, err_msg=name)
 
 
+@pytest.mark.one_in(10)
 @every_task
 @pytest.mark.parametrize("threads", [1, 3])
 def test_derived_quantities_are_those_of_plain_mujoco_in_every_slot_also_after_some_are_reset(task_id, threads):
@@ -313,6 +317,7 @@ def absurd(physics: NativePhysics, field: str, value: float) -> tuple[np.ndarray
     return qpos, qvel
 
 
+@pytest.mark.one_in(10)
 @every_task
 @pytest.mark.parametrize("field", ["qpos", "qvel"])
 @pytest.mark.parametrize("value", [1e9, -1e12, 1e200])

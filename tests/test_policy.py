@@ -59,6 +59,7 @@ class Widened(Bandit):
         return super().step((action - 7.0) / 0.2)
 
 
+@pytest.mark.slow
 def test_learning_does_not_depend_on_the_unit_of_the_actions():
     def learn(probe: Bandit) -> tuple:
         algorithm = ALGORITHMS["trpo"].algorithm

@@ -72,6 +72,7 @@ def gradients_at(mean):
     return np.array([2 * (2 - mean), -2 * STD**2]) * whitened, np.array([-2 * mean, -2 * STD**2]) * whitened
 
 
+@pytest.mark.one_in(7, "on the bandit")
 @parametrise(OPTIMUM)
 def test_the_known_optimum_is_found(name):
     mean, trained = OPTIMUM[name], on_the_bandit(name)
@@ -79,12 +80,14 @@ def test_the_known_optimum_is_found(name):
     assert trained.costs(20)[0] == pytest.approx(mean**2 + STD**2, abs=0.1 if name in AT_LIMIT else 0.3)
 
 
+@pytest.mark.one_in(7, "on the bandit")
 @parametrise([name for name in INSIDE if not isinstance(ALGORITHMS[name].algorithm.lens, EarlyTermination)])
 def test_those_that_rest_inside_the_limit_cost_less_on_the_bandit(name):
     """Early termination has nothing to end in episodes of one step."""
     assert on_the_bandit(name).costs()[0] < 2.0
 
 
+@pytest.mark.one_in(5)
 @parametrise(INSIDE)
 def test_those_that_rest_inside_the_limit_cost_less_than_without_it(name):
     """Without a limit a walk costs 41, and pays 49; at the limit of 10 it pays 38."""
@@ -93,6 +96,7 @@ def test_those_that_rest_inside_the_limit_cost_less_than_without_it(name):
     assert trained.reward() > 30.0
 
 
+@pytest.mark.one_in(7, "on the bandit")
 @parametrise(IMPLIED)
 def test_the_implied_multiplier_meets_the_exact_one(name):
     reward, cost = gradients_at(OPTIMUM[name])
@@ -102,6 +106,7 @@ def test_the_implied_multiplier_meets_the_exact_one(name):
         assert implied == pytest.approx((2 - OPTIMUM[name]) / OPTIMUM[name], abs=0.2)
 
 
+@pytest.mark.one_in(7, "on the bandit")
 @parametrise(OWN)
 def test_the_multiplier_meets_the_exact_one(name):
     """λ* = (2 − μ)/μ, the price of the limit in reward per cost."""
@@ -109,12 +114,14 @@ def test_the_multiplier_meets_the_exact_one(name):
     assert on_the_bandit(name).mean("multiplier", 20)[0] == pytest.approx(exact, rel=0.25)
 
 
+@pytest.mark.slow
 @parametrise(PROJECTING)
 def test_a_projection_costs_less_than_the_limit(name):
     exact = (2 - OPTIMUM[name]) / OPTIMUM[name]
     assert 0.45 * exact < on_the_bandit(name).mean("multiplier", 20)[0] < 0.8 * exact
 
 
+@pytest.mark.one_in(7, "on the bandit")
 @parametrise([name for name in IMPLIED if name in AT_LIMIT])
 def test_gradients_oppose_each_other_where_the_limit_binds(name):
     reward, cost = gradients_at(OPTIMUM[name])
@@ -123,6 +130,7 @@ def test_gradients_oppose_each_other_where_the_limit_binds(name):
     assert on_the_bandit(name).mean("cos_fisher", 20)[0] == pytest.approx(cos, abs=0.03)
 
 
+@pytest.mark.one_in(10)
 @parametrise(AT_LIMIT)
 def test_an_infeasible_limit_leads_to_the_lowest_cost(name):
     trained = train(small(name), Bandit(floor=1.0), (0.5,), iterations=iterations(name))
@@ -130,6 +138,7 @@ def test_an_infeasible_limit_leads_to_the_lowest_cost(name):
     assert all(MODES[int(report.step.mode)] != "reward" for _, report in trained.history[-10:])
 
 
+@pytest.mark.one_in(10)
 @parametrise(AT_LIMIT)
 def test_of_two_limits_the_binding_one_decides(name):
     trained = train(small(name), TwoLimits(), (6.0, 2.0), iterations=iterations(name))
@@ -137,6 +146,7 @@ def test_of_two_limits_the_binding_one_decides(name):
     assert trained.reward() == pytest.approx(np.sqrt(2.0 - STD**2) - 1, abs=0.1)
 
 
+@pytest.mark.one_in(10)
 @parametrise(AT_LIMIT)
 def test_two_limits_that_cannot_both_be_met_are_broken_alike(name):
     """(a − 1)² and (a + 1)² under limits of 0.6: their sum is least, and both are as far above, at a = 0."""
@@ -144,6 +154,7 @@ def test_two_limits_that_cannot_both_be_met_are_broken_alike(name):
     assert trained.reward() == pytest.approx(0.0, abs=0.3 if name in CAPPED else 0.2)
 
 
+@pytest.mark.one_in(10)
 @parametrise(AT_LIMIT)
 def test_a_cost_paid_only_at_truncation_is_learned_from(name):
     """Discounted: what follows a truncated step would be worth more with every update, and hide all else."""
@@ -154,6 +165,7 @@ def test_a_cost_paid_only_at_truncation_is_learned_from(name):
     assert trained.costs(window)[0] == pytest.approx(1.0, abs=0.3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("discount", "rises"), [(0.9, True), (1.0, False)])
 def test_a_discounted_safety_step_can_raise_the_episode_cost(discount, rises):
     learner = dataclasses.replace(LEARNER, cost_discount=discount, cost_gae_lambda=1.0, log_std=0.0, log_std_floor=-1.0)

@@ -122,6 +122,7 @@ def looped(tmp_path_factory):
     return equipoise.train("trpo", "rover:Rover-v0", run_dir=tmp_path_factory.mktemp("runs") / "looped", **SIZES)
 
 
+@pytest.mark.slow
 def test_a_run_is_the_same_bit_for_bit_also_when_it_is_resumed(looped, tmp_path):
     whole, path = looped, tmp_path / "shared"
     options = {**SIZES, "run_dir": path, "workers": 2}
@@ -285,6 +286,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.one_in(5)
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="signals of POSIX")
 @pytest.mark.parametrize(
     ("ending", "early"), [("SIGINT", True), ("SIGINT", False), ("SIGKILL", False), ("SIGTERM", False)]
@@ -313,6 +315,7 @@ def test_processes_end_with_whoever_started_them_and_say_nothing(ending, early, 
     assert wait_until(lambda: not any(map(is_alive, pids)) and not is_alive_in(program.pid))
 
 
+@pytest.mark.slow
 def test_a_program_without_its_guard_is_told_what_to_do(tmp_path):
     source = PROGRAM.format(tests=str(Path(__file__).parent)).replace('if __name__ == "__main__":', "if True:")
     (tmp_path / "program.py").write_text(source)

@@ -46,6 +46,7 @@ def said(capsys):
 # Lines in a pipe
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "title"),
     [
@@ -62,6 +63,7 @@ def test_a_command_says_in_a_pipe_how_far_it_is(arguments, title, run, every_ste
     assert shares == sorted(shares) and shares[-1] == 100 and len(set(shares)) > 5
 
 
+@pytest.mark.slow
 def test_conflict_says_what_it_is_doing(run, every_step, capsys):
     assert main(["conflict", str(run.path), "--environment", TASK, "--episodes", "30", "--grid", "3"]) == 0
     lines = "\n".join(said(capsys))
@@ -283,6 +285,7 @@ def everything_returned(run):
     ]
 
 
+@pytest.mark.slow
 def test_what_python_returns_is_shown_in_a_line(run):
     for value in everything_returned(run):
         shown = repr(value)

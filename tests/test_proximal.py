@@ -206,6 +206,7 @@ def test_steps_that_do_not_count_change_nothing():
     np.testing.assert_allclose(descended(improve(ONE_STEP, policy, samples)), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_epochs_end_once_the_policy_is_too_far_away():
     policy, samples = problem()
     step = dataclasses.replace(ONE_STEP, minibatch_size=8)
@@ -293,6 +294,7 @@ def test_a_rule_that_projects_and_wants_one_objective_takes_the_bits_of_that_obj
     np.testing.assert_array_equal(parameters(projected.policy), parameters(plain.policy))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("steps", "envs", "size"), [(50, 20, 64), (100, 20, 128)])
 def test_so_it_does_in_minibatches_of_the_usual_size(steps, envs, size):
     policy, samples = problem(steps, envs, objectives=4, seed=3)
@@ -301,6 +303,7 @@ def test_so_it_does_in_minibatches_of_the_usual_size(steps, envs, size):
     np.testing.assert_array_equal(parameters(projected.policy), parameters(plain.policy))
 
 
+@pytest.mark.slow
 def test_objectives_that_do_not_matter_to_the_policy_leave_numbers_and_not_nan():
     policy, samples = problem(objectives=3)
     samples = samples._replace(advantage=samples.advantage.at[..., 1:].set(0.0))
@@ -323,6 +326,7 @@ def test_adam_goes_on_where_it_was():
     )
 
 
+@pytest.mark.slow
 def test_a_resumed_run_has_the_bits_of_one_that_never_stopped(tmp_path):
     algorithm = Algorithm(
         Unconstrained(),

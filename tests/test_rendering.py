@@ -39,6 +39,7 @@ def different(a, b):
 # Pictures
 
 
+@pytest.mark.one_in(5)
 @every_model
 def test_the_robot_is_seen_and_seen_to_move(task_id, drawing):
     camera = Camera(TASKS[task_id], 160, 120)
@@ -64,6 +65,7 @@ def silhouette(camera, qpos):
     return different(seen, hidden)
 
 
+@pytest.mark.one_in(5)
 @every_model
 def test_the_camera_follows_the_robot(task_id, drawing):
     camera = Camera(TASKS[task_id], 160, 120)
@@ -179,6 +181,7 @@ def test_cameras_side_by_side_do_not_disturb_each_other(drawing):
 # Environments
 
 
+@pytest.mark.one_in(5)
 @every_model
 def test_an_environment_draws_its_state(task_id, drawing):
     env = gymnasium.make(f"equipoise/{task_id}", render_mode="rgb_array", width=96, height=64)

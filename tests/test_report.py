@@ -441,6 +441,7 @@ def test_what_latex_would_act_on_is_escaped(drawn):
     assert not re.search(r"[−×≤∞⁺Ĵφ–]", text)
 
 
+@pytest.mark.slow
 def test_the_same_tables_give_the_same_report_and_it_needs_no_jax(tmp_path):
     """The first report is written by a process of its own."""
     folder = make_campaign(tmp_path / "look", {"crpo": SAFE}, {"SafetyHopper-v4": {"cost": 25.0}}, seeds=2)

@@ -116,6 +116,7 @@ def run(tmp_path_factory):
     return found, fractions
 
 
+@pytest.mark.slow
 def test_the_loop_collects_what_the_rule_asks_for_and_counts_it(run):
     run, fractions = run
     taken = np.diff([0, *(row["steps"] for row in run.metrics)])
@@ -129,6 +130,7 @@ def test_the_loop_collects_what_the_rule_asks_for_and_counts_it(run):
     assert 1000 <= steps[-1] < 1000 + taken[-1] and run.state.steps == steps[-1]
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_goes_on_with_the_size_that_was_asked_for(run, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         trained(tmp_path / "cut", watch=stop_after_two)

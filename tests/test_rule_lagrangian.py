@@ -209,6 +209,7 @@ def test_a_full_cspo_penalty_alone_moves_onto_the_limit():
 # What all rules of the family have in common.
 
 
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize("rule", [*RULES, PUBLISHED, PUBLISHED_PID], ids=[*IDS, "published", "published_pid"])
 @pytest.mark.parametrize("costs", [1, 3, 7])
 def test_memories_are_sound_and_weights_share_one(rule, costs):
@@ -354,6 +355,7 @@ def on_the_bandit(name):
 TOLERANCE = {"trpo_lag": 0.2, "ppo_lag": 0.2, "rcpo": 0.2, "pdo": 0.2}
 
 
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize("name", ENTRIES)
 def test_the_multiplier_meets_the_exact_one(name):
     """λ* = (2 − μ)/μ with μ² + σ² = 1."""
@@ -364,6 +366,7 @@ def test_the_multiplier_meets_the_exact_one(name):
     assert np.mean([e.cost[0] for e, _ in history[-20:]]) == pytest.approx(1.0, abs=TOLERANCE.get(name, 0.1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["trpo_lag", "ppo_pid", "cspo"])
 def test_the_more_binding_of_two_limits_gets_the_multiplier(name):
     """Costs (a − 1)² and (a + 1)²: the second limit, 2, binds; there λ* = 1/(2(μ + 1)), and the first has none."""
@@ -374,6 +377,7 @@ def test_the_more_binding_of_two_limits_gets_the_multiplier(name):
     assert found[1] == pytest.approx(1 / (2 * (mean + 1)), rel=0.3)
 
 
+@pytest.mark.slow
 def test_two_limits_that_cannot_both_be_met_raise_both_multipliers_and_find_the_middle():
     """Both costs are at least (1 ± a)² + σ², of which the larger is least at a = 0."""
     _, history = solve(on_probe("trpo_pid"), TwoLimits(), (0.6, 0.6), 50)
@@ -383,6 +387,7 @@ def test_two_limits_that_cannot_both_be_met_raise_both_multipliers_and_find_the_
     assert np.mean([e.cost for e, _ in history[-10:]], axis=0) == pytest.approx(1 + STD**2, abs=0.15)
 
 
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize(
     ("name", "probe"), [*((name, Bandit()) for name in ENTRIES), ("trpo_lag", TwoLimits()), ("ppo_pid", TwoLimits())]
 )

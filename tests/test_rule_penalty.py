@@ -171,6 +171,7 @@ def test_cups_projection_is_passed_over_exactly_while_every_multiplier_is_zero()
         assert bool(CUP().idle(jnp.asarray(weights, jnp.float32), phase)) is idle
 
 
+@pytest.mark.slow
 def test_cup_runs_two_phases_above_the_limit_and_one_below():
     inside, outside = (int(first_update("cup", limit)[1].step.own["epochs"]) for limit in (1e9, 1e-3))
     assert inside <= 5  # of one phase
@@ -457,6 +458,7 @@ def first_update(name, limit):
     return update_(algorithm, state, batch, (limit,))
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("name", ["cup", "p3o", "ipo"])
 def test_limits_that_never_bind_give_the_bits_of_ppo(name):
     (mine, _), (theirs, _) = first_update(name, 1e9), first_update("ppo", 1e9)
@@ -472,6 +474,7 @@ def test_a_limit_that_binds_does_not(name):
     assert any((one != other).any() for one, other in zip(*parts, strict=True))
 
 
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize("name", NAMES)
 def test_above_the_limit_the_cost_falls(name):
     """The bandit begins near its lowest cost; from the policy of PPO's first updates the way back is down."""

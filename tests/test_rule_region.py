@@ -546,6 +546,7 @@ def on_the_bandit(name):
     return train(ENTRIES[name].algorithm.rule, WithNothing(), (1.0, 0.0), 45)
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("name", ["cpo", "pcpo", "sb_trpo"])
 def test_the_bandits_optimum_is_found(name):
     reward, cost, _ = last(on_the_bandit(name))
@@ -553,6 +554,7 @@ def test_the_bandits_optimum_is_found(name):
     assert cost == pytest.approx(1.0, abs=0.05)
 
 
+@pytest.mark.slow
 def test_c_trpo_stays_inside_and_recovers_with_hysteresis():
     history = on_the_bandit("c_trpo")
     assert 0.5 < last(history, 20)[1] < 1.0
@@ -563,6 +565,7 @@ def test_c_trpo_stays_inside_and_recovers_with_hysteresis():
     assert [MODES[int(r.step.mode)] == "safety" for _, r in history] == (recovering == 1).tolist()
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("name", ENTRIES)
 def test_an_infeasible_limit_lowers_the_cost_as_far_as_it_goes(name):
     history = train(ENTRIES[name].algorithm.rule, WithNothing(floor=1.0), (0.5, 0.0), 25)
@@ -592,6 +595,7 @@ def updated(rule, limits, batch=None):
     return np.asarray(ravel_pytree(state.policy)[0]), report
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("rule", [CPO(), PCPO(), PCPO(projection="l2"), SBTRPO()], ids=repr)
 def test_an_update_whose_limits_never_bind_has_trpos_bits(rule):
     expected, _ = updated(Unconstrained(), (1e9, 1e6))
@@ -601,11 +605,13 @@ def test_an_update_whose_limits_never_bind_has_trpos_bits(rule):
     assert not np.allclose(bound, expected)
 
 
+@pytest.mark.slow
 def test_c_trpos_update_tends_to_trpos():
     expected, _ = updated(Unconstrained(), (1e9, 1e9))
     np.testing.assert_allclose(updated(CTRPO(), (1e9, 1e9))[0], expected, atol=1e-5)
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize(
     "rule", [CPO(), PCPO(), PCPO(projection="l2"), SBTRPO(), CTRPO(), PCRPO(metric="barrier")], ids=repr
 )

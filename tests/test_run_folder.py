@@ -63,6 +63,7 @@ def content(folder):
 # Rows and checkpoints belong together
 
 
+@pytest.mark.slow
 def test_rows_without_a_checkpoint_are_an_error_and_stay(run):
     for path in checkpoints(run):
         path.unlink()
@@ -197,6 +198,7 @@ def test_a_folder_in_use_is_refused_to_a_new_run_and_to_resume(tmp_path, run):
         resume(run)
 
 
+@pytest.mark.slow
 def test_of_two_trainings_started_together_one_runs(tmp_path):
     both = [start("120", "--run-dir", str(tmp_path / "run"), "--seed", str(i)) for i in range(2)]
     said = [process.communicate()[1] for process in both]
@@ -266,6 +268,7 @@ def test_writing_a_file_clears_what_was_left_of_it(tmp_path):
 # Stopping
 
 
+@pytest.mark.slow
 def test_ctrl_c_says_what_is_there_and_how_to_go_on(tmp_path):
     def stopped(when):
         process = start("1000000", "--run-dir", "my run", cwd=tmp_path)

@@ -99,6 +99,7 @@ def test_an_episode_that_broke_down_certifies_nothing(folder):
     assert find_runs(folder / "inside")[0].certified is False
 
 
+@pytest.mark.slow
 def test_neither_needs_jax(folder):
     script = (
         "import sys; from equipoise.cli import main; main(['runs']); "

@@ -104,6 +104,7 @@ class Foreign(gymnasium.Env):
         return np.zeros(1, np.float32), float(action[0]), float(action[0] ** 2), False, False, {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [Foreign, lambda: SafetyGymnasium2Gymnasium(Foreign())])
 def test_such_an_environment_is_trained_on(make, tmp_path):
     options = {"limits": (3.0,), "horizon": 50, "total_steps": 2000, "steps_per_iteration": 1000}

@@ -48,6 +48,7 @@ def bits(tree):
     return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(tree)]
 
 
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize("name", NAMES)
 def test_the_curve_does_not_depend_on_the_size_of_the_payoffs(name):
     plain = trained(name)

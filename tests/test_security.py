@@ -98,6 +98,7 @@ def environment_of_tests():
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
 
+@pytest.mark.slow
 def test_no_command_runs_what_lies_in_the_working_folder(run, tmp_path):
     sprung = tmp_path / "sprung"
     plant(run, sprung)
@@ -119,6 +120,7 @@ def test_no_command_runs_what_lies_in_the_working_folder(run, tmp_path):
     assert (run / "plot.png").read_bytes() == before, "the picture was drawn with settings of the working folder"
 
 
+@pytest.mark.slow
 def test_nor_does_python_m(run, tmp_path):
     plant(run, tmp_path / "sprung")
     command = [sys.executable, "-m", "equipoise", "evaluate", ".", "--episodes", "2", "--environment", TASK]
@@ -140,10 +142,12 @@ def named(folder, **environment):
     ).stderr.strip()
 
 
+@pytest.mark.slow
 def test_the_working_folder_serves_a_module_that_is_named_and_its_parts(tmp_path):
     assert "the helper is broken" in named(tmp_path)
 
 
+@pytest.mark.slow
 def test_the_working_folder_serves_nothing_where_python_has_a_safe_path(tmp_path):
     assert "No module named 'mine'" in named(tmp_path, PYTHONSAFEPATH="1")
 

@@ -24,6 +24,7 @@ SMALL = ["SafetyReacher-v4", "--total-steps", "2000", "--num-envs", "2", "--step
 QUICK = ["rail:QuickRail-v0", "--num-envs", "2", "--steps-per-iteration", "40", "--limits", "1", "--total-steps", "80"]
 
 
+@pytest.mark.slow
 def test_every_setting_arrives(monkeypatch):
     """Whatever option is changed, the runs have the configuration that was asked for, except for the seed."""
     monkeypatch.setattr("equipoise.campaigns.file.check", lambda jobs: None)  # any value will do
@@ -71,6 +72,7 @@ def init(project, name, config, resume): return Run(name)
 """
 
 
+@pytest.mark.slow
 def test_seeds_are_trained_evaluated_tracked_and_added_to(tmp_path, monkeypatch, capsys):
     (tmp_path / "trackio.py").write_text(FAKE)
     monkeypatch.syspath_prepend(tmp_path)

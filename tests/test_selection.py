@@ -156,6 +156,7 @@ def test_a_rare_large_cost_is_seen_though_the_first_episodes_are_alike():
     assert not found.certified
 
 
+@pytest.mark.slow
 def test_looking_at_many_and_often_certifies_none_that_breaks_a_limit():
     """Five policies just over their limit, 100 times: corrected, one is certified in few; uncorrected in many."""
     corrected = uncorrected = 0
@@ -178,6 +179,7 @@ def linear(state, weight, bias, mean, variance):
     return state._replace(learner=state.learner._replace(policy=policy, observations=moments))
 
 
+@pytest.mark.slow
 def test_the_average_of_linear_policies_acts_as_their_mean(finished):
     """Behind normalisers that differ: with one layer the mean of the parameters is the mean of the actions."""
     template = Run.load(finished).state
@@ -270,6 +272,7 @@ def test_where_limits_bind_those_of_least_cost_are_looked_at(run):
     assert 8 in found and costs[min(found)] <= np.median(list(costs.values()))
 
 
+@pytest.mark.slow
 def test_the_selected_policy_is_opened_evaluated_and_started_from(run, tmp_path, capsys):
     with_limits(run, 4.0)
     assert main(["select", str(run), "--iterates", "3", "--episodes", "60", "--environment", TASK]) == 0
@@ -296,6 +299,7 @@ def test_the_selected_policy_is_opened_evaluated_and_started_from(run, tmp_path,
         assert equipoise.train("trpo", TASK, run_dir=tmp_path / "new", start_from=folder, **options).metrics
 
 
+@pytest.mark.slow
 def test_a_selection_repeats_and_another_seed_has_other_episodes(run, tmp_path):
     with_limits(run, 4.0)
     options = {"episodes": 40, "iterates": 1, "environment": TASK}
@@ -307,6 +311,7 @@ def test_a_selection_repeats_and_another_seed_has_other_episodes(run, tmp_path):
     assert (tmp_path / "a" / "selection.json").read_bytes() == (tmp_path / "b" / "selection.json").read_bytes()
 
 
+@pytest.mark.slow
 def test_mean_actions_are_another_policy(run, tmp_path):
     with_limits(run, 1000.0)
     options = {"episodes": 40, "iterates": 1, "environment": TASK}
@@ -314,6 +319,7 @@ def test_mean_actions_are_another_policy(run, tmp_path):
     assert mean.deterministic and mean.candidates[0].reward != drawn.candidates[0].reward
 
 
+@pytest.mark.slow
 def test_where_none_is_certified_nothing_is_written(run, capsys):
     with_limits(run, 0.0)
     with pytest.raises(SystemExit) as stopped:
@@ -351,6 +357,7 @@ def test_a_mixture_has_at_most_so_many_policies_and_never_silently_fewer(run, mi
     assert entrants(Run.load(run), 1, 100, 0.01)[-1].iterations == (1, 3, 5, 7)
 
 
+@pytest.mark.slow
 def test_a_mixture_is_evaluated_and_played_as_the_policies_it_draws(mixed, capsys):
     opened = Run.load(mixed)
     assert [state.iteration for state in opened.mixture] == [2, 5, 7]

@@ -171,6 +171,7 @@ def coverage(seeds: int, repeats: int = 300) -> float:
     return float(np.mean([interval.low <= truth <= interval.high for interval in found]))
 
 
+@pytest.mark.slow
 def test_the_bootstrap_covers_what_it_says_and_less_with_few_seeds():
     """94 %, 92 % and 88 % with many repeats; two standard errors of 300 are 3 %."""
     assert coverage(10) == pytest.approx(0.94, abs=0.03)

@@ -28,6 +28,7 @@ class UnderstoodError(Exception):
     """Raised instead of training."""
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("study", studies.TRAINING)
 def test_its_runs_are_understood(study, monkeypatch, capsys):
     def understood(config, run_dir, **_):

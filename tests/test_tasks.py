@@ -105,6 +105,7 @@ def begin(physics: NativePhysics, where: str, random: np.random.Generator) -> np
     return physics.task.observation(physics.state)
 
 
+@pytest.mark.one_in(10)
 @every_task
 @pytest.mark.parametrize("scale", [1.0, 3.0])
 @pytest.mark.parametrize("where", ["reset", "random", "trained"])
@@ -335,6 +336,7 @@ def test_leading_shapes_broadcast(task_id):
     assert_same(square, tuple(x.reshape(2, 2, *x.shape[1:]) for x in rows), 1e-12)
 
 
+@pytest.mark.one_in(10)
 @every_task
 @pytest.mark.parametrize(("x64", "tolerance"), [(True, 1e-12), (False, 2e-4)])
 def test_jax_gives_what_numpy_gives_also_mapped(task_id, x64, tolerance):
@@ -369,6 +371,7 @@ def test_reset_in_jax_gives_what_numpy_gives(task_id):
 # Resets
 
 
+@pytest.mark.one_in(10)
 @every_task
 def test_first_states_follow_their_law(task_id):
     model, draws = load(SPECS[task_id].model), 2000

@@ -136,6 +136,7 @@ def begin_where_a_policy_was(env, physics: NativePhysics) -> np.ndarray:
     return env._get_obs()
 
 
+@pytest.mark.one_in(10)
 @every_task
 @pytest.mark.parametrize("trained", [False, True])
 def test_gymnasium_sees_pays_and_ends_the_same(task_id, trained, env):

@@ -196,6 +196,7 @@ def test_studies_bind_from_where_the_tolerance_is_narrower_than_the_room(ensembl
     assert (late.bound < early.bound).all()
 
 
+@pytest.mark.slow
 def test_where_conditions_fail_what_should_happen_happens(ensemble):
     for case in breakdown.cases(ensemble, 3000):
         assert case.holds, case
@@ -204,6 +205,7 @@ def test_where_conditions_fail_what_should_happen_happens(ensemble):
 # The whole
 
 
+@pytest.mark.slow
 def test_the_whole_in_small(report, ensemble):
     assert {m.iterations for m in report.findings.convergence} == set(TIMES)
     assert len(report.findings.convergence) == len(convergence()) * len(TIMES)
@@ -214,6 +216,7 @@ def test_the_whole_in_small(report, ensemble):
     assert report.passed == (all(c.passed for c in report.criteria) and all(c.holds for c in report.cases))
 
 
+@pytest.mark.slow
 def test_files_and_exit_code(report, tmp_path, monkeypatch, capsys):
     out = tmp_path / "new" / "theory"
     failing = report._replace(criteria=[criteria.Criterion("claim", "found", False)])
@@ -238,6 +241,7 @@ def test_files_and_exit_code(report, tmp_path, monkeypatch, capsys):
     assert (out / "theory.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_full_adds_longer_runs(monkeypatch, tmp_path, report):
     seen = []
     passing = report._replace(criteria=[], cases=[])

@@ -94,6 +94,7 @@ def test_rules_with_multipliers_are_found():
     assert {name for name, rule in IN_A_REGION.items() if "multiplier" in rule.logs} == {"poise"}
 
 
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize("name", [name for name in MULTIPLIER if name not in INSIDE])
 def test_multipliers_meet_those_of_the_programme(name, results):
     """Averaged as the iterates are, with the reward's weight: Σ w_k/Σ w_r within 0.02 of λ*."""
@@ -102,6 +103,7 @@ def test_multipliers_meet_those_of_the_programme(name, results):
         np.testing.assert_allclose(found, ensemble.multipliers, atol=0.02 + TEMPERATURE.get(name, 0.0))
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("name", [name for name in MULTIPLIER if name not in INSIDE])
 def test_the_averaged_iterate_meets_the_optimum(name, results):
     """Within 0.04 of J* (which is between 2.5 and 4), and no cost more than 0.02 above its limit."""
@@ -111,6 +113,7 @@ def test_the_averaged_iterate_meets_the_optimum(name, results):
         assert (-average[:, 1:] - ensemble.stacked.limits).max() < 0.02
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in MULTIPLIER if name in INSIDE])
 def test_a_rule_that_rests_inside_is_optimal_for_the_costs_there_and_its_multipliers_prove_it(name, results):
     """The dual at its multipliers bounds the reward of all policies of the same costs, and is within 0.02 of its."""
@@ -141,6 +144,7 @@ def test_what_is_logged_as_multiplier_is_the_weight_of_the_cost_beside_the_rewar
     np.testing.assert_allclose(found.columns["multiplier"][improving], ratio, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize("name", [n for n, rule in WEIGHING.items() if not (rule.projects or n == "regularised")])
 def test_the_theorem_bounds_the_gap_of_every_rule(name, results):
     """(1) holds whatever the weights; entropy has no place in it."""
@@ -202,6 +206,7 @@ def test_poises_margin_costs_what_the_limits_at_its_target_cost():
         np.testing.assert_allclose([last[0], -last[1]], [inside.reward, inside.cost[0]], atol=2e-3)
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("name", IN_A_REGION)
 def test_a_step_in_a_region_is_within_it_and_made_of_its_weights(name):
     """KL ≤ δ; and, with w of the trace, the step is α/(1 − γ) Σ w Q, as all others are."""
@@ -218,6 +223,7 @@ def test_a_step_in_a_region_is_within_it_and_made_of_its_weights(name):
             np.testing.assert_allclose(difference - difference[:, :1], 0, atol=1e-5 * (1 + np.abs(quality).max()))
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("name", [name for name in IN_A_REGION if name not in WITHOUT_THEOREM])
 def test_the_theorem_bounds_the_gap_in_a_region_too(name):
     """(1) holds whatever the weights, as long as none is negative."""

@@ -154,6 +154,7 @@ def test_in_a_band_wider_than_a_step_pcrpo_rests(cmdp):
     assert np.ptp(resting) < 1e-9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("low", [-0.05, -0.15])
 def test_with_fixed_slack_the_gap_rests_at_the_price_of_the_margin(low):
     ensemble = describe("", GARNETS)
@@ -164,6 +165,7 @@ def test_with_fixed_slack_the_gap_rests_at_the_price_of_the_margin(low):
     np.testing.assert_allclose(ensemble.reward - result.last[:, 0], price, atol=0.02)
 
 
+@pytest.mark.slow
 def test_last_iterates_of_primal_dual_oscillate_and_of_the_regularised_one_converge():
     ensemble = describe("", GARNETS)
     step = (1 - ensemble.discount) ** 2

@@ -97,6 +97,7 @@ def tell(track, run, rows=None):
             tracking(row)
 
 
+@pytest.mark.slow
 def test_a_training_is_tracked_and_goes_on_as_the_same_run(wandb, tmp_path, monkeypatch):
     monkeypatch.delenv("WANDB_PROJECT", raising=False)
     folder = tmp_path / "run"

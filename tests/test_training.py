@@ -61,6 +61,7 @@ SOME = ("pcrpo", "trpo_lag", "ppo_lag")
 PAIRS = sorted((SOME[SIZES.index(sizes(task)) % len(SOME)], task) for task in SAMPLE)
 
 
+@pytest.mark.one_in(10)
 @pytest.mark.parametrize(("name", "task"), PAIRS)
 def test_every_task_trains_and_logs_every_column(name, task, tmp_path):
     run = equipoise.train(name, task, run_dir=tmp_path / "run", total_steps=4000, **SMALL)
@@ -70,6 +71,7 @@ def test_every_task_trains_and_logs_every_column(name, task, tmp_path):
     assert list((tmp_path / "run").glob("events.out.tfevents.*"))
 
 
+@pytest.mark.slow
 def test_same_seed_same_bits_whatever_the_number_of_threads(tmp_path):
     options = {"total_steps": 6000, "seed": 3, **SMALL}
     equipoise.train("pcrpo", "SafetyHopper-v4", run_dir=tmp_path / "a", threads=1, **options)
@@ -92,6 +94,7 @@ def stop_after(iterations):
     return watch
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("name", ["pcrpo", "ppo_lag"])
 def test_resume_continues_bit_for_bit(name, tmp_path):
     options = {"total_steps": 8000, **SMALL}
@@ -105,6 +108,7 @@ def test_resume_continues_bit_for_bit(name, tmp_path):
     assert np.array_equal(resumed.policy(observation), whole.policy(observation))
 
 
+@pytest.mark.slow
 def test_rows_after_the_checkpoint_and_a_torn_line_are_forgotten(tmp_path):
     options = {"total_steps": 6000, **SMALL}
     equipoise.train("crpo", "SafetyHopper-v4", run_dir=tmp_path / "whole", **options)
@@ -116,6 +120,7 @@ def test_rows_after_the_checkpoint_and_a_torn_line_are_forgotten(tmp_path):
     assert numbers(tmp_path / "cut") == numbers(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_resume_after_kill_at_random_moments_changes_nothing(tmp_path):
     command = [sys.executable, "-m", "equipoise"]
     options = ["--total-steps", "60000", "--num-envs", "2", "--steps-per-iteration", "2000"]
@@ -145,6 +150,7 @@ def test_resume_after_kill_at_random_moments_changes_nothing(tmp_path):
     assert not list(cut.rglob(".*"))
 
 
+@pytest.mark.slow
 def test_one_compilation_serves_a_grid_of_limits_slacks_and_discounts(tmp_path):
     options = {"total_steps": 2000, **SMALL}
     compiled = [compiled_prepare, compiled_fit, compiled_improve]
@@ -159,6 +165,7 @@ def test_one_compilation_serves_a_grid_of_limits_slacks_and_discounts(tmp_path):
     assert [function._cache_size() for function in compiled] == before
 
 
+@pytest.mark.slow
 def test_the_update_repeats_to_the_bit():
     """XLA's CPU code can differ between calls with several threads (jax-ml/jax #39741); ours must not."""
     import jax
@@ -219,6 +226,7 @@ def test_a_users_own_environment_trains_through_the_same_loop(tmp_path):
     assert [cost.name for cost in evaluation.stochastic.costs] == ["torque", "speed"]
 
 
+@pytest.mark.slow
 def test_an_environment_without_a_cost_is_an_error_and_leaves_nothing(tmp_path):
     with pytest.raises(equipoise.UsageError, match="no 'cost' in its info"):
         equipoise.train(

@@ -227,6 +227,7 @@ WANTED = {"both": BOTH, "reward": REWARD, "safety": SAFETY}
 # What the step is
 
 
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize("asked", PLANS)
 @pytest.mark.parametrize("conflict", CONFLICTS)
 def test_the_step_is_the_projected_natural_gradient_scaled_to_its_radius(conflict, asked):
@@ -252,6 +253,7 @@ def test_each_metric_projects_in_its_own_geometry(metric):
     assert np.linalg.norm(expected - other) > 0.01 * np.linalg.norm(expected)
 
 
+@pytest.mark.slow
 def test_the_step_is_taken_and_its_cosine_reported_in_the_metric_asked_for():
     samples = drawn_samples(0.6)
     new, report = improved(samples, metric="euclidean")
@@ -432,6 +434,7 @@ def along_the_reward(dense):
     return np.sqrt(dense.step()[1]) * dense.step(REWARD)[0]
 
 
+@pytest.mark.slow
 def test_a_balance_steps_along_the_aggregators_direction_and_its_heldout_gain_is_of_the_same(along_the_reward_known):
     samples = drawn_samples(0.6)
     new, report = improved(samples, aggregator=ALONG_THE_REWARD, allowed_loss=1e9)
@@ -531,6 +534,7 @@ def test_the_step_is_the_same_for_a_plan_with_more_candidates():
     np.testing.assert_array_equal(parameters_of(first[0]), parameters_of(second[0]))
 
 
+@pytest.mark.slow
 def test_the_deviation_respects_its_floor_and_rises_from_it_again():
     """Rewarding what is near the mean shrinks σ to the floor, rewarding what is far from it widens σ again."""
     policy, samples = drawn_policy(log_std=FLOOR + 0.02), drawn_samples()

@@ -19,6 +19,7 @@ SHORTER = {
 }
 
 
+@pytest.mark.slow
 def test_the_program_of_the_page_tunes(tmp_path, monkeypatch, capsys):
     optuna = pytest.importorskip("optuna")
     optuna.logging.set_verbosity(optuna.logging.WARNING)

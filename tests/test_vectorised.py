@@ -466,6 +466,7 @@ def test_an_id_with_a_vector_environment_of_its_own_is_made_by_it_and_filmed_wit
         del gymnasium.registry["equipoise-test/Both-v0"], gymnasium.registry["equipoise-test/Only-v0"]
 
 
+@pytest.mark.slow
 def test_a_vector_environment_is_trained_resumed_evaluated_and_seen(tmp_path):
     options = {"limits": (3.0,), "num_envs": NUM_ENVS, "steps_per_iteration": 64, "horizon": HORIZON}
     options |= {"total_steps": 128, "cost_names": ("late",)}

@@ -14,6 +14,7 @@ from equipoise import xla
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.mark.slow
 def test_sums_are_right_as_users_compile_them():
     command = [sys.executable, "-m", "pytest", "-n0", "-p", "no:cacheprovider", "tests/sums.py"]
     ran = subprocess.run(
@@ -52,6 +53,7 @@ def test_xla_is_told_before_it_starts_and_other_flags_are_kept(flags):
     assert (xla.CURE in found) == (xla.is_affected() or xla.CURE in (flags or ""))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not xla.is_affected(), reason="this version of jaxlib is sound")
 def test_where_it_had_started_before_it_is_refused():
     said = ran(late=True)
