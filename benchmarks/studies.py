@@ -56,7 +56,7 @@ SETTINGS = {
     "omnisafe": "--preset omnisafe",
 }
 """What is tried of PPO's step."""
-WHOLE_NOISE = ("--noise-share", "1")
+WHOLE_NOISE = ("--step.noise-share", "1")
 NO_LANDING = (*WHOLE_NOISE, "--landing", "0")
 POISE = {
     "default": (),

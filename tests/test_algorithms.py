@@ -30,7 +30,7 @@ def test_every_algorithm_keeps_the_contract(name, check):
 @pytest.mark.parametrize("rule", sorted({type(entry.algorithm.rule) for entry in ALGORITHMS.values()}, key=str))
 def test_a_rule_is_refused_on_a_step_that_would_not_do_what_it_is_for(rule):
     """A rule whose own `direct` or `loss` the step would never call is another algorithm there, in silence."""
-    hooks = {TrustRegion: ("direct", "distance", "regard"), Proximal: ("loss", "idle")}
+    hooks = {TrustRegion: ("direct", "distance"), Proximal: ("loss", "idle")}
     there = {type(entry.algorithm.step) for entry in ALGORITHMS.values() if type(entry.algorithm.rule) is rule}
     for step, other in ((TrustRegion(), Proximal()), (Proximal(), TrustRegion())):
         own = any(getattr(rule, hook) is not getattr(Rule, hook) for hook in hooks[type(step)])

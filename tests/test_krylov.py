@@ -149,6 +149,13 @@ def test_with_full_iterations_equals_the_dense_solve(m):
 
 
 @pytest.mark.parametrize("iterations", [1, 3])
+def test_the_gradients_images_are_exact_at_any_number_of_iterations(iterations):
+    fisher, gradients = problem(0, m=3)
+    images = gradients @ (fisher + DAMPING * np.eye(len(fisher)))
+    np.testing.assert_allclose(solve(fisher, gradients, iterations).images, images, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("iterations", [1, 3])
 def test_progress_is_symmetric_and_semidefinite_at_any_number_of_iterations(iterations):
     for seed in range(5):
         fisher, gradients = problem(seed)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -15,9 +14,6 @@ from equipoise.algorithms.rules.poise import Poise, agreement, least_multipliers
 from equipoise.errors import UsageError
 from equipoise.numerics.krylov import NaturalGradients
 from equipoise.problem import estimate
-from equipoise.training.update import update
-from learning import LEARNER, one_batch, small
-from probes import Bandit
 
 REGION = Region(max_kl=0.05, min_sin2_phi=1e-3, allowed_loss=jnp.full(2, jnp.inf))
 
@@ -207,24 +203,10 @@ def test_a_rejected_step_keeps_the_multiplier_and_promises_nothing():
     assert float(memory.multiplier[0]) == pytest.approx(0.9) and float(memory.ahead[0]) == pytest.approx(30.0)
 
 
-def test_exploring_less_to_lower_a_cost_is_done_with_a_share_of_its_gradient_alone():
-    """On the bandit whose cost is a², with a mean of 0, all that lowers the cost is a smaller σ."""
-    learner = dataclasses.replace(LEARNER, log_std=0.0, log_std_floor=-20.0)
-    state, batch = one_batch(small("poise", learner), Bandit(), (0.5,))
-    left = []
-    for share in (1.0, 0.3, 0.0):
-        algorithm = small("poise", learner, noise_share=share)
-        new, report = update(algorithm, state, batch, jnp.asarray([0.5]), jnp.asarray(0.1), jax.random.key(0))
-        assert MODES[int(report.step.mode)] == "balance" and int(report.step.outcome) == 0
-        left.append(float(new.policy.log_std[0]))
-    assert left[0] < left[1] - 0.02 and left[1] < left[2] - 0.01, left
-
-
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
         ({"margin": 1.5}, "margin"),
-        ({"noise_share": 1.5}, "noise_share"),
         ({"landing": -0.1}, "landing"),
         ({"smoothing": 1.0}, "smoothing is 1"),
         ({"trust": 0.0}, "trust is 0"),

@@ -61,9 +61,9 @@ class Model:
 
     @property
     def natural(self):
-        curvature = self.gradients @ self.fisher @ self.gradients.T
+        images = self.gradients @ self.fisher
         return NaturalGradients(
-            *(jnp.asarray(x, jnp.float32) for x in (self.gradients, self.directions, self.gram, curvature))
+            *(jnp.asarray(x, jnp.float32) for x in (self.gradients, self.directions, self.gram, images))
         )
 
     @property

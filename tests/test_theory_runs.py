@@ -82,7 +82,7 @@ def test_closed_forms_are_the_generic_gradient_and_fisher_pseudo_inverse():
     np.testing.assert_allclose(found.gradients, gradients, atol=1e-9)
     np.testing.assert_allclose(found.directions, directions, atol=1e-7)
     np.testing.assert_allclose(found.gram, gradients @ directions.T, atol=1e-7)
-    np.testing.assert_allclose(found.curvature, gradients @ fisher @ gradients.T, atol=1e-9)
+    np.testing.assert_allclose(found.images, gradients @ fisher, atol=1e-9)
 
 
 @pytest.mark.parametrize("cmdp", [GARNETS[0], TWO_COSTS[0]])

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
+from equipoise.algorithms import MODES, TrustRegion
+from equipoise.errors import UsageError
 from equipoise.gradients.weakened import weakened
 from equipoise.numerics.fisher import fisher_products
 from equipoise.numerics.krylov import natural_gradients
 from equipoise.policy import CategoricalPolicy, GaussianPolicy
+from equipoise.training.update import update
+from learning import LEARNER, one_batch, small
+from probes import Bandit
 
 SHARES = pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
 
@@ -44,6 +51,7 @@ def test_it_is_what_solving_for_weakened_gradients_gives(share):
     np.testing.assert_array_equal(found.gradients, expected.gradients)
     np.testing.assert_allclose(found.directions, expected.directions, rtol=2e-3, atol=2e-3)
     np.testing.assert_allclose(found.gram, expected.gram, rtol=2e-3, atol=2e-3)
+    np.testing.assert_allclose(found.images, expected.images, rtol=1e-4, atol=1e-4)
 
 
 @SHARES
@@ -63,3 +71,27 @@ def test_a_step_for_a_cost_leaves_the_deviations_alone_where_nothing_of_its_grad
     found = weakened(natural_gradients(products, gradients, 0.1, 3), there, 0.0)
     assert not (found.directions[1:] * there).any()
     assert (found.directions[1:] * (1 - there)).any()
+
+
+@pytest.mark.parametrize("name", ["poise", "pcrpo", "crpo", "trpo_pid", "c_trpo"])
+def test_exploring_less_to_lower_a_cost_is_done_with_a_share_of_its_gradient_alone(name):
+    """On the bandit whose cost is a², with a mean of 0, all that lowers the cost is a smaller σ.
+
+    A switch whose step is for safety alone goes the whole way along what is left, however little that is.
+    """
+    learner = dataclasses.replace(LEARNER, log_std=0.0, log_std_floor=-20.0)
+    state, batch = one_batch(small(name, learner), Bandit(), (0.5,))
+    left = []
+    for share in (1.0, 0.3, 0.0):
+        algorithm = small(name, learner)
+        algorithm = dataclasses.replace(algorithm, step=dataclasses.replace(algorithm.step, noise_share=share))
+        new, report = update(algorithm, state, batch, jnp.asarray([0.5]), jnp.asarray(0.1), jax.random.key(0))
+        assert MODES[int(report.step.mode)] != "reward" and int(report.step.outcome) == 0
+        left.append(float(new.policy.log_std[0]))
+    assert left[0] < left[1] < left[2] - 0.01, left
+    assert left[1] > left[0] + 0.01 or MODES[int(report.step.mode)] == "safety", left
+
+
+def test_a_share_that_is_none_is_refused():
+    with pytest.raises(UsageError, match="noise_share"):
+        TrustRegion(noise_share=1.5).check()

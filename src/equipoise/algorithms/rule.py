@@ -176,13 +176,6 @@ class Rule:
             return projected(natural, self.metric, self.combine, wanted, weights, to)
         return weighted(natural, weights, to)
 
-    def regard(self, natural: NaturalGradients, exploration: Float[Array, " d"]) -> NaturalGradients:
-        """Return the gradients that `direct` chooses from, by default all as they are.
-
-        `exploration` is 1 for the parameters that set how much the policy explores, and 0 for the others.
-        """
-        return natural
-
     def geometry(self, natural: NaturalGradients, seen: Seen) -> Geometry:
         """Return the objectives in the rule's metric, in which a report's cos φ are measured."""
         return geometry(natural, self.metric)

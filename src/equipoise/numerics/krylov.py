@@ -33,8 +33,8 @@ class NaturalGradients(NamedTuple):
     """uᵢ ≈ (F + λI)⁻¹gᵢ."""
     gram: Float[Array, "m m"]
     """A_ij = gᵢᵀuⱼ = uᵢᵀ(F + λI)uⱼ: what a unit step along uⱼ does to objective i."""
-    curvature: Float[Array, "m m"] | None = None
-    """gᵢᵀ(F + λI)gⱼ; None where it was not computed."""
+    images: Float[Array, "m d"] | None = None
+    """(F + λI)gᵢ; None where they were not computed."""
 
 
 def natural_gradients(
@@ -61,7 +61,8 @@ def natural_gradients(
     factor = jnp.linalg.cholesky(system)
     half = jax.scipy.linalg.solve_triangular(factor, inside, lower=True)
     solution = jax.scipy.linalg.solve_triangular(factor, half, lower=True, trans=1)
-    return NaturalGradients(gradients, solution.T @ space, half.T @ half, inside.T @ system @ inside)
+    own = inside[:m].T @ images[0] + damping * gradients  # the first block of the space spans the gradients
+    return NaturalGradients(gradients, solution.T @ space, half.T @ half, own)
 
 
 def append(basis: Float[Array, "k d"], vectors: Float[Array, "m d"], row: Array | int) -> Float[Array, "k d"]:

@@ -25,14 +25,14 @@ def natural_gradients(
     occupancy: Float[Array, " S"],
     discount: Float[Array, ""],
 ) -> NaturalGradients:
-    """Return gradients, natural gradients and the matrices gᵢᵀuⱼ and gᵢᵀFgⱼ, in the form `gradients.metric` takes."""
+    """Return gradients, natural gradients, the matrix gᵢᵀuⱼ and Fgᵢ, in the form `gradients.metric` takes."""
     m = len(advantage)
     each = occupancy[:, None] * policy * advantage / (1 - discount)
     through = occupancy[:, None] * policy * (each - (policy * each).sum(-1, keepdims=True))
     gradients = each.reshape(m, -1)
     directions = (advantage - advantage.mean(-1, keepdims=True)).reshape(m, -1) / (1 - discount)
     gram = gradients @ directions.T
-    return NaturalGradients(gradients, directions, 0.5 * (gram + gram.T), gradients @ through.reshape(m, -1).T)
+    return NaturalGradients(gradients, directions, 0.5 * (gram + gram.T), through.reshape(m, -1))
 
 
 def implied_multipliers(gram: Float[Array, "m m"]) -> Float[Array, " K"]:

@@ -103,8 +103,8 @@ def _nearest_by_kl(model: Linear, natural: NaturalGradients) -> Projected:
 
 def _nearest_by_distance(model: Linear, natural: NaturalGradients) -> Projected:
     """Project in the Euclidean metric: the reward's step and plain gradients of costs."""
-    if natural.curvature is None:
-        raise ValueError("PCPO's Euclidean projection needs gᵢᵀ(F + λI)gⱼ (`NaturalGradients.curvature`)")
+    if natural.images is None:
+        raise ValueError("PCPO's Euclidean projection needs (F + λI)gᵢ (`NaturalGradients.images`)")
     first = jnp.arange(len(model.length)) == 0
     coefficients = model.coefficients(first.astype(model.length.dtype))
     euclidean = natural.gradients @ natural.gradients.T
@@ -117,5 +117,5 @@ def _nearest_by_distance(model: Linear, natural: NaturalGradients) -> Projected:
     target = nearest(unit.cosine[1:, 1:], jnp.where(model.active[1:], needed / unit.length[1:] / longest, -1.0))
     plain = jnp.concatenate([jnp.zeros(1), longest * target.coordinates / unit.length[1:]])
     square = coefficients @ natural.gram @ coefficients + 2 * coefficients @ euclidean @ plain
-    square = square + plain @ natural.curvature @ plain
+    square = square + plain @ natural.gradients @ natural.images.T @ plain
     return coefficients, plain, jnp.sqrt(jnp.maximum(square, 0.0)) / model.radius

@@ -22,9 +22,9 @@ the weight of the cost's advantages, of standard deviation 1, beside a weight of
 is: scaled back to full length, their difference would be mostly noise.
 
 Where effort costs, as on SafetyHopper-v4, exploring less lowers a cost at once, and then nothing better is found: a
-trust region is used up by log σ before the means have learnt anything. So in log σ a cost's gradient counts for a
-`noise_share` of itself. The limit is met all the same; where σ matters for a cost, training rests with more of it than
-would be best.
+trust region is used up by log σ before the means have learnt anything. So POISE takes its steps with a noise share of
+0.3 (`--step.noise-share`): in log σ a cost's gradient counts for less than a third of itself. The limit is met all the
+same; where σ matters for a cost, training rests with more of it than would be best.
 
 A policy's cost jumps with every step, and where training simply stops, the last one is as often above the limit as
 inside. So it lands: further inside, and with steps whose radius goes to 0, as long as they weigh a cost.
@@ -43,7 +43,6 @@ from jaxtyping import Array, Bool, Float
 
 from equipoise.algorithms.direction import Direction, Region, weighted
 from equipoise.algorithms.rule import BALANCE, REWARD, Plan, Rule, Seen, Taken, single
-from equipoise.gradients.weakened import weakened
 from equipoise.numerics.krylov import NaturalGradients
 from equipoise.settings import require, require_ranges, settings
 
@@ -104,9 +103,6 @@ class Poise(Rule):
     """What a unit of the integral adds to the largest λ."""
     smoothing: float = 0.5
     """Share of the old λ in the new one."""
-    noise_share: float = 0.3
-    """Share of a cost's gradient that is kept in log σ; 1 keeps all of it. Where effort costs, exploring less is the
-    quickest way to lower a cost, and then nothing better is found."""
     shorten: float = 1.0
     """How much shorter a step is as reward and costs cancel each other in it: its radius is δ·(‖Σ wᵢgᵢ‖²/Σ ‖wᵢgᵢ‖²) to
     this power. The higher, the less costs swing around the limit, and the more slowly a policy learns there; 0: always
@@ -121,7 +117,7 @@ class Poise(Rule):
         """Raise `UsageError` naming the first setting that is not allowed."""
         finite = (0, 1e30)
         require_ranges(self, margin=(0, 1), until=(0, 1), landing=(0, 1), approach=(0, 1), trust=(0, 1))
-        require_ranges(self, correction=(0, 1), shorten=(0, 1), noise_share=(0, 1))
+        require_ranges(self, correction=(0, 1), shorten=(0, 1))
         require_ranges(self, room=finite, rate=finite, slack=finite, winding=finite, smoothing=(0, 1))
         require(self.smoothing < 1, "smoothing is 1; allowed: below 1")
         require(self.trust > 0, "trust is 0; allowed: above 0")
@@ -170,10 +166,6 @@ class Poise(Rule):
             reward_per_cost=seen.reward_per_cost,
         )
         return following, single(BALANCE, jnp.ones(1 + len(cost)))
-
-    def regard(self, natural: NaturalGradients, exploration: Float[Array, " d"]) -> NaturalGradients:
-        """Weaken the gradients of costs in what sets how much is explored."""
-        return weakened(natural, exploration, self.noise_share)
 
     def direct(
         self, natural: NaturalGradients, wanted: Bool[Array, " m"], weights: Float[Array, " m"], seen: Seen, to: Region

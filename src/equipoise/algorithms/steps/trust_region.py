@@ -19,6 +19,7 @@ from equipoise.algorithms.prepare import Samples
 from equipoise.algorithms.rule import Plan, Rule, Seen
 from equipoise.algorithms.steps.report import Improved, StepReport
 from equipoise.gradients.metric import cosines
+from equipoise.gradients.weakened import weakened
 from equipoise.numerics.fisher import fisher_products
 from equipoise.numerics.krylov import NaturalGradients, Products, natural_gradients
 from equipoise.numerics.line_search import backtrack
@@ -60,6 +61,9 @@ class TrustRegion:
     """Factor by which the line search shortens a step that it does not accept."""
     backtracks: int = static(default=15)
     """How often it does so before it rejects the direction."""
+    noise_share: float = 1.0
+    """Share of a cost's gradient that counts in log σ; 1: all of it. Where effort costs, exploring less is the quickest
+    way to lower a cost, and then nothing better is found."""
     min_sin2_phi: float = 1e-3
     """sin²φ below which objectives are taken to have no common direction of ascent."""
     allowed_loss: float = 0.1
@@ -78,7 +82,7 @@ class TrustRegion:
         require_positive(self, "max_kl", "damping")
         require(0 < self.backtrack < 1, f"backtrack is {self.backtrack}; allowed: between 0 and 1")
         require_ranges(self, cg_iterations=(1, float("inf")), fisher_every=(1, float("inf")), min_sin2_phi=(0, 1))
-        require_ranges(self, allowed_loss=(0, float("inf")), backtracks=(0, float("inf")))
+        require_ranges(self, allowed_loss=(0, float("inf")), backtracks=(0, float("inf")), noise_share=(0, 1))
 
     def init(self, policy: Policy) -> tuple[()]:
         """Return the step's memory, which is empty."""
@@ -97,9 +101,14 @@ class TrustRegion:
         """Take the first acceptable step among the plan's candidates; the policy stays as it is if there is none."""
         start, rebuild = ravel_pytree(policy)
         natural = self.natural_gradients(policy, samples, objective_gradients(policy, samples))
-        regarded = rule.regard(natural, ravel_pytree(policy.exploration())[0])
         step = self.first_accepted(
-            start, regarded, plan, seen, rule, self.region(samples), _surrogates(rebuild, start, samples)
+            start,
+            self.exploring(policy, natural),
+            plan,
+            seen,
+            rule,
+            self.region(samples),
+            _surrogates(rebuild, start, samples),
         )
         own = {
             "cos_fisher": cosines(natural.gram)[0, 1:],
@@ -134,6 +143,10 @@ class TrustRegion:
     def natural_gradients(self, policy: Policy, samples: Samples, gradients: Float[Array, "m d"]) -> NaturalGradients:
         """Solve for the natural counterparts of `gradients`, F taken over `samples`."""
         return natural_gradients(self.fisher(policy, samples), gradients, self.damping, self.cg_iterations)
+
+    def exploring(self, policy: Policy, natural: NaturalGradients) -> NaturalGradients:
+        """Return what a direction is chosen from: costs count for less in what sets how much the policy explores."""
+        return weakened(natural, ravel_pytree(policy.exploration())[0], self.noise_share)
 
     def region(self, samples: Samples) -> Region:
         """Return the bounds of a step; losses are weighed against the standard errors of the surrogates."""
@@ -204,8 +217,7 @@ class TrustRegion:
         only other data can say.
         """
         half, other = (jax.tree.map(lambda x, s=s: x[:, s::2], samples) for s in (0, 1))
-        natural = self.natural_gradients(policy, half, objective_gradients(policy, half))
-        natural = rule.regard(natural, ravel_pytree(policy.exploration())[0])
+        natural = self.exploring(policy, self.natural_gradients(policy, half, objective_gradients(policy, half)))
         wanted, weights = plan.wanted[step.candidate], plan.weights[step.candidate]
         direction = rule.direct(natural, wanted, weights, seen, self.region(half))
         gain = objective_gradients(policy, other) @ direction.step(natural)
