@@ -228,8 +228,18 @@ def poise(seeds: int) -> Iterator[Job]:
                     yield job("poise", task, seed, 1_000_000, *options, setting=setting)
 
 
+def exploring(seeds: int) -> Iterator[Job]:
+    """POISE's rivals where it learns and they do not, with all of a cost's gradient in log σ and with a share of it."""
+    for seed in range(seeds):
+        for algorithm in ("pcrpo", "crpo", "trpo_lag", "trpo_pid", "cpo", "c_trpo"):
+            for share in ("1", "0.3"):
+                options = ("--step.noise-share", share)
+                yield job(algorithm, "SafetyHopper-v4", seed, 1_000_000, *options, noise_share=share)
+
+
 TRAINING = {
     "poise": poise,
+    "exploring": exploring,
     "tuning": tuning,
     "first_look": first_look,
     "trpo": trpo,

@@ -451,6 +451,21 @@ def poise() -> list[list[str]]:
     return _by_setting("poise", "setting")
 
 
+def exploring() -> list[list[str]]:
+    """POISE's rivals with and without its share of a cost's gradient in log σ: their last policies, seed by seed."""
+    rows = [row for row in read("exploring") if row["eval_upper"]]
+    seeds = sorted({row["seed"] for row in rows}, key=int)
+    table = [["algorithm", "noise share", *(f"seed {seed}" for seed in seeds), "certified"]]
+    for algorithm, share in dict.fromkeys((row["algorithm"], row["noise_share"]) for row in rows):
+        runs = {row["seed"]: row for row in rows if (row["algorithm"], row["noise_share"]) == (algorithm, share)}
+        ends = [
+            f"{float(runs[s]['eval_reward']):.0f} at {float(runs[s]['eval_cost']):.0f}" if s in runs else ""
+            for s in seeds
+        ]
+        table.append([algorithm, share, *(end.replace("-", "−") for end in ends), certified(list(runs.values()))])
+    return table
+
+
 def tried() -> list[list[str]]:
     """What was tried of POISE and of the step beneath it, and is not in the library."""
     return _by_setting("tried", "what was tried")
@@ -519,6 +534,7 @@ TABLES: dict[str, Table] = {
     "what-wins": functools.partial(at_a_glance, DATA / "campaigns" / "look"),
     "poise": poise,
     "tried": tried,
+    "exploring": exploring,
     "ppo-step": ppo_step,
     "normaliser": normaliser,
     "update": update,
