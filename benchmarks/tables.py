@@ -453,16 +453,12 @@ def poise() -> list[list[str]]:
 
 def exploring() -> list[list[str]]:
     """POISE's rivals with and without its share of a cost's gradient in log σ: their last policies, seed by seed."""
-    rows = [row for row in read("exploring") if row["eval_upper"]]
-    seeds = sorted({row["seed"] for row in rows}, key=int)
+    seeds = list(dict.fromkeys(row["seed"] for row in read("exploring")))
     table = [["algorithm", "noise share", *(f"seed {seed}" for seed in seeds), "certified"]]
-    for algorithm, share in dict.fromkeys((row["algorithm"], row["noise_share"]) for row in rows):
-        runs = {row["seed"]: row for row in rows if (row["algorithm"], row["noise_share"]) == (algorithm, share)}
-        ends = [
-            f"{float(runs[s]['eval_reward']):.0f} at {float(runs[s]['eval_cost']):.0f}" if s in runs else ""
-            for s in seeds
-        ]
-        table.append([algorithm, share, *(end.replace("-", "−") for end in ends), certified(list(runs.values()))])
+    for algorithm, share in dict.fromkeys((row["algorithm"], row["noise_share"]) for row in read("exploring")):
+        rows = finished("exploring", algorithm=algorithm, noise_share=share)
+        ends = {row["seed"]: f"{float(row['eval_reward']):.0f} at {float(row['eval_cost']):.0f}" for row in rows}
+        table.append([algorithm, share, *(ends.get(seed, "") for seed in seeds), certified(rows)])
     return table
 
 

@@ -89,7 +89,7 @@ def test_exploring_less_to_lower_a_cost_is_done_with_a_share_of_its_gradient_alo
         assert MODES[int(report.step.mode)] != "reward" and int(report.step.outcome) == 0
         left.append(float(new.policy.log_std[0]))
     assert left[0] < left[1] < left[2] - 0.01, left
-    assert left[1] > left[0] + 0.01 or MODES[int(report.step.mode)] == "safety", left
+    assert left[0] < left[1] - 0.02 or MODES[int(report.step.mode)] == "safety", left
 
 
 def test_a_share_that_is_none_is_refused():

@@ -46,10 +46,10 @@ def _left_out(items: list[pytest.Item]) -> set[str]:
     for item in items:
         mark = item.get_closest_marker("one_in")
         if mark is not None:
-            test, case = item.nodeid.split("[", 1)
+            test, _, case = item.nodeid.partition("[")
             n, together = (*mark.args, test)[:2]
             cases[test, n][item.nodeid] = zlib.crc32(f"{together}[{case}".encode())
-    return {name for (_, n), hashes in cases.items() for name in hashes if name not in _chosen(n, hashes)}
+    return {name for (_, n), hashes in cases.items() for name in hashes.keys() - _chosen(n, hashes)}
 
 
 def _chosen(n: int, hashes: dict[str, int]) -> set[str]:
